@@ -1,0 +1,103 @@
+"""Reading a request's body and query, strictly: what does not fit is refused with its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from handlers.call import JSON_TYPE, RawRequest
+from handlers.endpoint import Endpoint
+from ticketd.errors import ErrorCode, Refusal
+
+_PLACE: Final = re.compile(r" - at `\$\.?(?P<place>.*)`$")
+
+
+class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a call that needs none: nothing, or an object without fields."""
+
+
+def parse_query(raw: str) -> dict[str, str]:
+    """The query's fields. A field given twice, or bytes that are not UTF-8, are INVALID_REQUEST."""
+    try:
+        pairs = parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=50)
+    except (ValueError, UnicodeDecodeError):
+        raise Refusal(ErrorCode.INVALID_REQUEST, details={"query": "cannot be read"}) from None
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise Refusal(ErrorCode.INVALID_REQUEST, details={"query": f"{name} is given more than once"})
+        if "\x00" in value:
+            raise Refusal(ErrorCode.INVALID_REQUEST, details={"query": f"{name} holds a NUL character"})
+        fields[name] = value
+    return fields
+
+
+async def read_body(
+    endpoint: Endpoint, request: RawRequest, default_limit: int
+) -> tuple[bytes, msgspec.Struct | None]:
+    """The body as bytes and as the endpoint's struct.
+
+    Refuses in this order: BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST with ``details.field``.
+    """
+    if request.method in {"GET", "HEAD"}:
+        return b"", None
+    raw = await request.read_body(endpoint.body_limit or default_limit)
+    form = endpoint.body
+    if form is None:
+        if not raw:
+            return raw, None
+        form = Empty
+    check_media_type(request)
+    return raw, decode_body(raw, form)
+
+
+def check_media_type(request: RawRequest) -> None:
+    """Refuses UNSUPPORTED_MEDIA_TYPE unless the body is said to be JSON, in UTF-8 if a charset is named."""
+    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
+    charset = parameters.strip().lower().replace('"', "")
+    if media_type.strip().lower() != JSON_TYPE or charset not in {"", "charset=utf-8"}:
+        raise Refusal(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
+
+
+def decode_body(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct:
+    """A JSON body as its struct; INVALID_REQUEST for anything else."""
+    try:
+        json.loads(raw, object_pairs_hook=_refuse_repeats, parse_constant=_refuse_constant)
+        return msgspec.json.decode(raw, type=form)
+    except msgspec.ValidationError as error:
+        raise Refusal(ErrorCode.INVALID_REQUEST, details=_details(str(error))) from None
+    except Refusal:
+        raise
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise Refusal(ErrorCode.INVALID_REQUEST, details={"body": "is not valid JSON"}) from None
+
+
+def _details(problem: str) -> dict[str, str]:
+    found = _PLACE.search(problem)
+    if found is None:
+        return {"body": problem}
+    return {"field": found["place"], "problem": problem[: found.start()]}
+
+
+def _refuse_repeats(pairs: list[tuple[str, object]]) -> object:
+    names: set[str] = set()
+    for name, value in pairs:
+        if name in names:
+            raise Refusal(
+                ErrorCode.INVALID_REQUEST, details={"field": name[:100], "problem": "given more than once"}
+            )
+        names.add(name)
+        # The store and every client can do without NUL; half a surrogate pair is no text at all.
+        if isinstance(value, str) and "\x00" in value:
+            raise Refusal(
+                ErrorCode.INVALID_REQUEST, details={"field": name[:100], "problem": "holds a NUL character"}
+            )
+    return None
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,117 @@
+"""What a line of the table of endpoints says. The table itself is ``handlers.routes``."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from handlers.call import Call, Reply
+from handlers.services import Services
+from ticketd.credentials.api_keys import Scope
+from ticketd.credentials.keyring import TokenKind
+from ticketd.errors import ErrorCode
+
+
+class Door(enum.Enum):
+    """On which listeners an endpoint is found."""
+
+    PUBLIC = "public"
+    OPERATOR = "operator"
+    BOTH = "both"
+
+
+class RateClass(enum.Enum):
+    """Which rate limit counts a call. UNLIMITED is for health checks and static pages."""
+
+    SEARCH = "search"
+    EVENT_DETAILS = "event_details"
+    SEAT_MAP = "seat_map"
+    RESERVE = "reserve"
+    QUEUE_STATUS = "queue_status"
+    JOIN = "join"
+    ORDERS = "orders"
+    TICKETS = "tickets"
+    TRANSFERS = "transfers"
+    OPERATOR = "operator"
+    OTHER = "other"
+    UNLIMITED = "unlimited"
+
+
+class Token(enum.Enum):
+    """Whether a call needs a token. A token that is sent must be valid and of an allowed kind in any case."""
+
+    NEEDED = "needed"
+    OPTIONAL = "optional"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What opens an endpoint: API keys of ``scopes`` (none: no key is asked for), tokens of ``kinds``."""
+
+    scopes: frozenset[Scope]
+    token: Token
+    kinds: frozenset[TokenKind]
+
+
+_BUYING_SCOPES: Final = frozenset({Scope.PUBLIC, Scope.STOREFRONT})
+
+OPEN: Final = Credential(frozenset(), Token.OPTIONAL, frozenset(TokenKind))
+"""No key, no token: health, documentation, signed links."""
+BROWSING: Final = Credential(frozenset(Scope), Token.OPTIONAL, frozenset({TokenKind.USER, TokenKind.ACCESS}))
+"""An API key of any scope; a user or access token may be sent."""
+JOINING: Final = Credential(_BUYING_SCOPES, Token.OPTIONAL, frozenset({TokenKind.USER}))
+"""An API key; a user token, where the settings ask for one."""
+TRUSTED_SERVER: Final = Credential(frozenset({Scope.STOREFRONT}), Token.OPTIONAL, frozenset({TokenKind.USER}))
+"""A storefront's key."""
+QUEUEING: Final = Credential(_BUYING_SCOPES, Token.NEEDED, frozenset({TokenKind.QUEUE}))
+"""A queue token."""
+SHOPPING: Final = Credential(_BUYING_SCOPES, Token.NEEDED, frozenset({TokenKind.ACCESS}))
+"""An access token."""
+OWNING: Final = Credential(_BUYING_SCOPES, Token.NEEDED, frozenset({TokenKind.USER, TokenKind.ACCESS}))
+"""A user or an access token: the buyer's own things."""
+RECEIVING: Final = Credential(_BUYING_SCOPES, Token.NEEDED, frozenset({TokenKind.USER}))
+"""A user token."""
+OPERATING: Final = Credential(frozenset({Scope.OPERATOR}), Token.OPTIONAL, frozenset())
+"""The operator: on the Unix socket its file mode, on TCP an operator key."""
+
+# The body's type differs from line to line; each endpoint function is typed, the table cannot be.
+EndpointFunction = Callable[[Services, Call[Any]], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One line of the table.
+
+    ``path`` has its parameters in braces. ``body`` is None where no body is read (an empty object is allowed). ``query``
+    names the query's fields for the API document. ``answer`` is the struct of the success answer, None for 204 and for
+    what is not JSON (``media_type``). ``errors`` are the codes that this call may give beyond those that follow from
+    its credential and body. ``hot`` marks what a sale is made of. ``idempotent`` tells that Idempotency-Key is honoured.
+    """
+
+    method: str
+    path: str
+    function: EndpointFunction
+    part: str
+    summary: str
+    credential: Credential
+    rate: RateClass
+    body: type[msgspec.Struct] | None = None
+    query: type[msgspec.Struct] | None = None
+    answer: type[msgspec.Struct] | None = None
+    status: int = 200
+    errors: tuple[ErrorCode, ...] = ()
+    idempotent: bool = False
+    hot: bool = False
+    door: Door = Door.PUBLIC
+    media_type: str = "application/json"
+    body_limit: int | None = None
+    """Bytes; None for the setting ``server.max_body_bytes``."""
+
+    @property
+    def name(self) -> str:
+        """The name of the operation: its function's."""
+        return getattr(self.function, "__name__", self.path)

@@ -1,0 +1,153 @@
+"""The form of every reply, whichever endpoint made it: ids, caching, CORS, compression, HEAD.
+
+These are properties of HTTP, the same for all endpoints and all ways of serving.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+from typing import Final
+
+import zstandard
+
+from config.settings import ServerSettings
+from handlers.call import RawRequest, Reply
+from handlers.router import Router
+
+MIN_COMPRESSED_BYTES: Final = 1024
+_GZIP_LEVEL: Final = 4
+_ZSTD_LEVEL: Final = 3
+_MAX_AGE: Final = "600"
+_EXPOSED: Final = ", ".join(
+    (
+        "ETag",
+        "Idempotency-Replayed",
+        "Location",
+        "Retry-After",
+        "X-RateLimit-Limit",
+        "X-RateLimit-Remaining",
+        "X-RateLimit-Reset",
+        "X-Request-ID",
+    )
+)
+_ALLOWED: Final = ", ".join(
+    (
+        "Authorization",
+        "Content-Type",
+        "Idempotency-Key",
+        "If-None-Match",
+        "X-API-Key",
+        "X-Device-ID",
+        "X-Request-ID",
+        "X-Session-ID",
+    )
+)
+_COMPRESSIBLE: Final = ("application/json", "text/", "application/javascript", "image/svg")
+
+
+def finish_reply(settings: ServerSettings, request: RawRequest, reply: Reply, request_id: str) -> Reply:
+    """The reply as it goes on the wire: 304 where the client has it, compressed where asked, with its headers.
+
+    A reply that has its own Content-Encoding or ETag header keeps it.
+    """
+    headers = [*reply.headers, ("X-Request-ID", request_id), *_cors(settings, request)]
+    names = {name.lower() for name, _ in headers}
+    if "cache-control" not in names:
+        headers.append(("Cache-Control", "no-store" if "etag" not in names else "private, no-cache"))
+    etag = next((value for name, value in headers if name.lower() == "etag"), None)
+    body, status = reply.body, reply.status
+    if etag is not None and status == 200 and _matches(request.headers.get("if-none-match"), etag):
+        return dataclasses.replace(reply, status=304, body=b"", content_type="", headers=_without(headers))
+    if "content-encoding" not in names and _may_compress(reply):
+        headers.append(("Vary", "Accept-Encoding"))
+        coding = accepted_coding(request.headers.get("accept-encoding", ""))
+        if coding is not None:
+            body = compress(body, coding)
+            headers.append(("Content-Encoding", coding))
+    return dataclasses.replace(reply, body=body, headers=tuple(headers))
+
+
+def etag_of(*parts: object) -> str:
+    """A strong ETag out of what the body depends on."""
+    return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
+
+
+def accepted_coding(header: str) -> str | None:
+    """zstd or gzip, by what an Accept-Encoding header prefers; None for neither (RFC 9110, section 12.5.3)."""
+    weights: dict[str, float] = {}
+    for part in header.lower().split(","):
+        name, _, parameter = part.partition(";")
+        weight = 1.0
+        if parameter.strip().startswith("q="):
+            try:
+                weight = float(parameter.strip()[2:])
+            except ValueError:
+                weight = 0.0
+        weights[name.strip()] = weight
+    rest = weights.get("*", 0.0)
+    best = max(("zstd", "gzip"), key=lambda name: weights.get(name, rest))
+    return best if weights.get(best, rest) > 0 else None
+
+
+def compress(body: bytes, coding: str) -> bytes:
+    """``body`` in ``gzip`` or ``zstd``. The gzip header carries no time, so equal bodies give equal bytes."""
+    if coding == "zstd":
+        return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(body)
+    return gzip.compress(body, _GZIP_LEVEL, mtime=0)
+
+
+def preflight_reply(
+    settings: ServerSettings, router: Router, request: RawRequest, request_id: str
+) -> Reply:
+    """The answer to OPTIONS: which methods a path has and, to a browser's preflight, what may be sent."""
+    methods = ", ".join(router.allowed(request.path, request.listener))
+    headers = [("X-Request-ID", request_id)]
+    if not methods:
+        return Reply(status=404, content_type="", headers=tuple(headers))
+    headers.append(("Allow", methods))
+    cors = _cors(settings, request)
+    headers += cors
+    if cors and "access-control-request-method" in request.headers:
+        headers += [
+            ("Access-Control-Allow-Methods", methods),
+            ("Access-Control-Allow-Headers", _ALLOWED),
+            ("Access-Control-Max-Age", _MAX_AGE),
+        ]
+    return Reply(status=204, content_type="", headers=tuple(headers))
+
+
+def _cors(settings: ServerSettings, request: RawRequest) -> list[tuple[str, str]]:
+    if not settings.cors_origins:
+        return []
+    origin = request.headers.get("origin")
+    if "*" in settings.cors_origins:
+        return [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", _EXPOSED)]
+    if origin is None or origin not in settings.cors_origins:
+        return [("Vary", "Origin")]
+    return [
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Expose-Headers", _EXPOSED),
+        ("Vary", "Origin"),
+    ]
+
+
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    if if_none_match is None:
+        return False
+    wanted = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
+    return "*" in wanted or etag.removeprefix("W/") in wanted
+
+
+def _without(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The headers of a 304: no Content-Encoding, since there is no content."""
+    return tuple((name, value) for name, value in headers if name.lower() != "content-encoding")
+
+
+def _may_compress(reply: Reply) -> bool:
+    return (
+        reply.status == 200
+        and len(reply.body) >= MIN_COMPRESSED_BYTES
+        and reply.content_type.startswith(_COMPRESSIBLE)
+    )

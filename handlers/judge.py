@@ -1,0 +1,108 @@
+"""Who calls, and whether this call may be made at all: API key, token, device. In that order, before any body is read.
+
+Rules of the sale are not here; ownership and state are judged by the endpoint and its transition.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from handlers.call import ListenerKind, Principal, RawRequest
+from handlers.endpoint import QUEUEING, Credential, Endpoint, Token
+from handlers.services import Services
+from storage.schema.records import ApiKeyRecord
+from ticketd.credentials.api_keys import Scope
+from ticketd.credentials.claims import Claims, TokenExpired, TokenInvalid
+from ticketd.credentials.devices import FingerprintInvalid, hash_device, same_device
+from ticketd.credentials.keyring import TokenKind
+from ticketd.errors import ErrorCode, Refusal
+
+DEVICE_HEADER: Final = "x-device-id"
+_BOUND_KINDS: Final = frozenset({TokenKind.QUEUE, TokenKind.ACCESS})
+
+
+def judge_api_key(services: Services, endpoint: Endpoint, request: RawRequest) -> ApiKeyRecord | None:
+    """The API key of a call. Refuses API_KEY_INVALID; SCOPE_MISSING for a key of another scope.
+
+    On the operator's Unix socket the file's mode is the credential, and no key is asked for.
+    """
+    text = request.headers.get("x-api-key")
+    if not endpoint.credential.scopes or request.listener is ListenerKind.OPERATOR:
+        if text is None or not endpoint.credential.scopes:
+            return None
+    if text is None:
+        raise Refusal(ErrorCode.API_KEY_INVALID)
+    found = services.keys.find_api_key(text)
+    if found is None:
+        raise Refusal(ErrorCode.API_KEY_INVALID)
+    if Scope(found.scope) not in endpoint.credential.scopes:
+        needed = sorted(scope.value for scope in endpoint.credential.scopes)
+        raise Refusal(ErrorCode.SCOPE_MISSING, details={"scopes": needed})
+    return found
+
+
+def judge_token(
+    services: Services, credential: Credential, request: RawRequest, query_token: str | None
+) -> Claims | None:
+    """What the call's token says; None without one, where none is needed.
+
+    Refuses in this order: TOKEN_MISSING; TOKEN_EXPIRED or TOKEN_INVALID for any token that was sent; QUEUE_ACCESS_ONLY
+    or TOKEN_KIND_NOT_ALLOWED for one of another kind.
+    """
+    if not credential.scopes:
+        return None
+    text = _bearer(request) or query_token
+    if text is None:
+        if credential.token is Token.NEEDED:
+            raise Refusal(ErrorCode.TOKEN_MISSING)
+        return None
+    try:
+        claims = services.keys.tokens.verify(text, services.clock.now_ms())
+    except TokenExpired:
+        raise Refusal(ErrorCode.TOKEN_EXPIRED) from None
+    except TokenInvalid:
+        raise Refusal(ErrorCode.TOKEN_INVALID) from None
+    if claims.kind not in credential.kinds:
+        code = ErrorCode.TOKEN_KIND_NOT_ALLOWED
+        if claims.kind is TokenKind.QUEUE:
+            code = ErrorCode.QUEUE_ACCESS_ONLY
+        raise Refusal(code)
+    return claims
+
+
+def judge_device(services: Services, claims: Claims | None, request: RawRequest) -> None:
+    """Refuses DEVICE_MISMATCH if a queue or access token comes from another device than the one that joined."""
+    binding = services.settings.auth.device_binding
+    if claims is None or claims.kind not in _BOUND_KINDS or claims.device_hash is None or binding == "off":
+        return
+    sent = request.headers.get(DEVICE_HEADER)
+    if sent is None:
+        if binding == "present":
+            return
+        raise Refusal(ErrorCode.DEVICE_MISMATCH, details={"header": "X-Device-ID"})
+    try:
+        matches = same_device(hash_device(sent), claims.device_hash)
+    except FingerprintInvalid:
+        matches = False
+    if not matches:
+        raise Refusal(ErrorCode.DEVICE_MISMATCH, details={"header": "X-Device-ID"})
+
+
+def judge(services: Services, endpoint: Endpoint, request: RawRequest, query_token: str | None) -> Principal:
+    """Who calls. ``query_token`` is the query's ``queue_token``, which counts only where a queue token is asked for."""
+    api_key = judge_api_key(services, endpoint, request)
+    token = query_token if endpoint.credential is QUEUEING else None
+    claims = judge_token(services, endpoint.credential, request, token)
+    judge_device(services, claims, request)
+    return Principal(api_key=api_key, claims=claims)
+
+
+def _bearer(request: RawRequest) -> str | None:
+    """The token of an Authorization header. TOKEN_INVALID if the header is there and holds no bearer token."""
+    value = request.headers.get("authorization")
+    if value is None:
+        return None
+    scheme, _, token = value.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Refusal(ErrorCode.TOKEN_INVALID)
+    return token.strip()

@@ -1,0 +1,152 @@
+"""The way of one request, whoever read it from the wire: route, judge, read, run, and put the answer into form.
+
+Order of judgement: route (404, 405), API key (401), token (401, 403), device (403), body (413, 415, 400), then what the
+endpoint finds: ownership (404) and state. Nothing leaves ``answer_request`` but a finished reply.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Final
+
+import structlog
+
+from handlers.bodies import parse_query, read_body
+from handlers.call import AnyCall, Call, Principal, RawRequest, Reply, parse_uuid
+from handlers.commit import idempotent_request, keep_reply, scope_partition, stored_reply
+from handlers.endpoint import Endpoint
+from handlers.errors import error_reply, refusal_of
+from handlers.forms import finish_reply, preflight_reply
+from handlers.judge import judge
+from handlers.router import Router
+from handlers.services import Services
+from ticketd.errors import ErrorCode, Refusal
+from ticketd.ids import new_id
+
+_log = structlog.get_logger("ticketd.requests")
+
+_SESSION_ID: Final = re.compile(r"[\x20-\x7e]{0,128}")
+
+
+class Server:
+    """Answers requests out of the table of endpoints."""
+
+    def __init__(self, services: Services, router: Router) -> None:
+        self._services = services
+        self._router = router
+
+    async def answer_request(self, request: RawRequest) -> Reply:
+        """The finished reply to a request. Raises only what cancels the task."""
+        started = time.perf_counter()
+        request_id = _request_id(request)
+        if request.method == "OPTIONS":
+            return preflight_reply(self._services.settings.server, self._router, request, request_id)
+        seen = _Seen()
+        try:
+            reply = await self._run(request, request_id, seen)
+        except Exception as failure:
+            refusal = refusal_of(failure)
+            if refusal.code is ErrorCode.INTERNAL_ERROR:
+                _log.exception("request failed", request_id=request_id, route=seen.route)
+            reply = error_reply(refusal, request_id, self._services.clock.now_ms())
+        reply = finish_reply(self._services.settings.server, request, reply, request_id)
+        self._record(request, request_id, seen, reply, time.perf_counter() - started)
+        return reply
+
+    async def _run(self, request: RawRequest, request_id: str, seen: _Seen) -> Reply:
+        services = self._services
+        endpoint, path = self._router.find(request.method, request.path, request.listener)
+        seen.endpoint = endpoint
+        query = parse_query(request.query) if request.query else {}
+        principal = judge(services, endpoint, request, query.get("queue_token"))
+        seen.principal = principal
+        session_id = _session_id(request)
+        raw, body = await read_body(endpoint, request, services.settings.server.max_body_bytes)
+        key = request.headers.get("idempotency-key") if endpoint.idempotent else None
+        idempotent = None
+        if key is not None:
+            idempotent = idempotent_request(endpoint, principal, key, request.path, raw)
+        call = Call(
+            principal=principal,
+            body=body,
+            path=path,
+            query=query,
+            headers=request.headers,
+            request_id=request_id,
+            session_id=session_id,
+            client=request.client,
+            idempotent=idempotent,
+        )
+        if idempotent is None:
+            return await endpoint.function(services, call)
+        return await self._run_once(endpoint, call, idempotent.digest)
+
+    async def _run_once(self, endpoint: Endpoint, call: AnyCall, digest: bytes) -> Reply:
+        """Runs an idempotent request unless its outcome is kept already. Refuses IDEMPOTENCY_KEY_IN_USE."""
+        services = self._services
+        assert call.idempotent is not None
+        if digest in services.running_requests:
+            raise Refusal(ErrorCode.IDEMPOTENCY_KEY_IN_USE)
+        scope = scope_partition(call.principal)
+        with services.engine.snapshot(scope) as view:
+            kept = stored_reply(view, scope, call.idempotent, view.now_ms)
+        if kept is not None:
+            return kept
+        services.running_requests.add(digest)
+        try:
+            try:
+                reply = await endpoint.function(services, call)
+            except Refusal as refusal:
+                reply = error_reply(refusal, call.request_id, services.clock.now_ms())
+            await keep_reply(services, call, reply)
+            return reply
+        finally:
+            services.running_requests.discard(digest)
+
+    def _record(
+        self, request: RawRequest, request_id: str, seen: _Seen, reply: Reply, seconds: float
+    ) -> None:
+        self._services.metrics.request_answered(seen.route, request.method, reply.status, seconds)
+        claims = seen.principal.claims if seen.principal else None
+        api_key = seen.principal.api_key if seen.principal else None
+        _log.info(
+            "request",
+            method=request.method if seen.endpoint else request.method[:10],
+            route=seen.route,
+            status=reply.status,
+            milliseconds=round(seconds * 1000, 2),
+            request_id=request_id,
+            session_id=request.headers.get("x-session-id", "")[:128],
+            user_id=str(claims.user_id) if claims else None,
+            key_id=api_key.key_id if api_key else None,
+        )
+
+
+class _Seen:
+    """What was found out about a request by the time it was answered."""
+
+    def __init__(self) -> None:
+        self.endpoint: Endpoint | None = None
+        self.principal: Principal | None = None
+
+    @property
+    def route(self) -> str:
+        """The path as the table has it, so that no id becomes a metric's label."""
+        return self.endpoint.path if self.endpoint else "(none)"
+
+
+def _request_id(request: RawRequest) -> str:
+    given = parse_uuid(request.headers.get("x-request-id", ""))
+    return str(given or new_id())
+
+
+def _session_id(request: RawRequest) -> str:
+    """X-Session-ID, opaque: at most 128 printable characters, else INVALID_REQUEST."""
+    value = request.headers.get("x-session-id", "")
+    if not _SESSION_ID.fullmatch(value):
+        raise Refusal(
+            ErrorCode.INVALID_REQUEST,
+            details={"header": "X-Session-ID", "problem": "at most 128 printable characters are allowed"},
+        )
+    return value

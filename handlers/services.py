@@ -1,0 +1,39 @@
+"""What an endpoint may use. Made once, by the nursery tree, and handed to every endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config.settings import Settings
+from storage.clock import Clock
+from storage.engine import Engine
+from ticketd.metrics import Metrics
+from ticketd.ports.payments import PaymentGateway
+from ticketd.ports.sandbox_payments import SandboxGateway
+from ticketd.tasks.payments import PaymentDesk
+from ticketd.views.catalogue import Catalogue
+from ticketd.views.key_book import KeyBook
+from ticketd.views.positions import Positions
+from ticketd.views.seat_maps import SeatMaps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of the running daemon, by the name of what they do."""
+
+    settings: Settings
+    data: Path
+    public_url: str
+    engine: Engine
+    clock: Clock
+    keys: KeyBook
+    positions: Positions
+    catalogue: Catalogue
+    seat_maps: SeatMaps
+    gateway: PaymentGateway
+    payments: PaymentDesk
+    metrics: Metrics
+    sandbox: SandboxGateway | None = None
+    running_requests: set[bytes] = field(default_factory=set)
+    """Digests of idempotent requests that have not been answered yet."""

@@ -1,0 +1,400 @@
+"""The stored records, in msgspec structs.
+
+Times are integers of milliseconds UTC (``…_at_ms``, ``…_until_ms``), money integers of minor units (``…_minor``) in the
+event's currency, seats numbers within their event (see ``storage.schema.ids``). A record holds facts; what may be done
+with them is the domain's.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from storage.schema.ids import (
+    EntryId,
+    EventId,
+    OrderId,
+    PaymentMethodId,
+    ReservationId,
+    RowKey,
+    SeatNumber,
+    SectionId,
+    TicketId,
+    TierId,
+    TransferId,
+    UserId,
+)
+from storage.schema.states import (
+    EntryState,
+    OrderState,
+    PaymentState,
+    ReservationState,
+    TicketState,
+    TransferState,
+)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of stored records: frozen, fields by name, defaults not written."""
+
+
+# --- an event -------------------------------------------------------------------------------------------------------
+
+
+class VenueRecord(Record):
+    """Where an event takes place; ``timezone`` is an IANA name."""
+
+    venue_id: UUID
+    name: str
+    city: str
+    state: str = ""
+    country: str
+    timezone: str
+
+
+class EventRecord(Record):
+    """What an event shows of itself. Nothing that a decision needs: that is the SaleRecord."""
+
+    event_id: EventId
+    name: str
+    description: str = ""
+    artist_id: UUID | None = None
+    artist_name: str = ""
+    category: str = ""
+    image_url: str = ""
+    venue: VenueRecord
+    doors_open_ms: int | None = None
+    section_keys: tuple[int, ...]
+    next_section_key: int
+    next_row_key: int
+
+
+class TierRecord(Record):
+    """A price: ``price_minor`` and ``fees_minor`` for each seat."""
+
+    tier_id: TierId
+    name: str
+    price_minor: int
+    fees_minor: int
+
+
+class PresaleCodeRecord(Record):
+    """A code of the presale and how many joins it is good for."""
+
+    code: str
+    max_joins: int
+
+
+class RoomSettings(Record):
+    """How the waiting room of an event admits. Rates are per minute; all counts are at least 1."""
+
+    enabled: bool
+    capacity: int
+    max_active: int
+    admit_per_minute: int
+    lobby_opens_ms: int | None = None
+    claim_seconds: int
+    access_seconds: int
+    max_entries_per_device: int
+
+
+class SaleRecord(Record):
+    """What the decisions of an event's sale need. ``tax_rate_ppm`` is in millionths of the subtotal."""
+
+    date_ms: int
+    presale_start_ms: int | None = None
+    presale_codes: tuple[PresaleCodeRecord, ...] = ()
+    general_sale_start_ms: int
+    sale_end_ms: int | None = None
+    currency: str
+    tax_rate_ppm: int = 0
+    purchase_limit: int
+    hold_seconds: int
+    refund_fees: bool = True
+    refundable_until_ms: int | None = None
+    cancelled: bool = False
+    tiers: tuple[TierRecord, ...]
+    room: RoomSettings
+
+
+class SectionRecord(Record):
+    """A section: its rows, in the order of the hall."""
+
+    section_id: SectionId
+    name: str
+    row_keys: tuple[RowKey, ...]
+
+
+class SeatPlanRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A seat of the plan. ``position`` is its slot in the row's state, given once and never again to another seat."""
+
+    number: str
+    position: int
+    tier: int
+    x: float | None = None
+    y: float | None = None
+    guid: str = ""
+
+
+class RowPlanRecord(Record):
+    """A row as it stands in the hall: its seats from one end to the other; ``slots`` is how many positions it has given."""
+
+    section_key: int
+    label: str
+    slots: int
+    seats: tuple[SeatPlanRecord, ...]
+
+
+class RowRecord(Record):
+    """The state of a row: ``states[position]`` is a SeatState; ``owners[position]`` the reservation, or the order, that
+    has the seat. A row without this record is all AVAILABLE."""
+
+    states: bytes
+    owners: dict[int, UUID]
+
+
+class CountRecord(Record):
+    """How many seats are in each state. Kept as seats change, never recounted for a request."""
+
+    free: int = 0
+    held: int = 0
+    sold: int = 0
+    blocked: int = 0
+
+
+# --- the waiting room -----------------------------------------------------------------------------------------------
+
+
+class RoomRecord(Record):
+    """The room's counters. ``waiting`` counts QUEUED, ``lobby`` LOBBY, ``active`` READY and SHOPPING; ``admitted`` all
+    admissions ever. ``opening_seq`` is the seq of the next one who leaves the lobby for the line, once that has begun."""
+
+    next_seq: int = 1
+    waiting: int = 0
+    lobby: int = 0
+    active: int = 0
+    admitted: int = 0
+    paused: bool = False
+    opening_seq: int | None = None
+
+
+class EntryRecord(Record):
+    """One place. ``due_at_ms`` is when it lapses (READY: unseen; SHOPPING: the window's end), as in the due index.
+
+    The access token is not stored: ``access_kid`` and ``access_issued_at_ms`` make the same one again.
+    """
+
+    entry_id: EntryId
+    user_id: UserId
+    device_hash: bytes
+    seq: int
+    state: EntryState
+    joined_at_ms: int
+    admitted_at_ms: int | None = None
+    due_at_ms: int | None = None
+    access_kid: str | None = None
+    access_issued_at_ms: int | None = None
+    ended_at_ms: int | None = None
+
+
+# --- inventory ------------------------------------------------------------------------------------------------------
+
+
+class PurchaseRecord(Record):
+    """How many seats a buyer holds, and has bought, of an event."""
+
+    held: int = 0
+    bought: int = 0
+
+
+class ReservationRecord(Record):
+    """A hold. ``expires_at_ms`` is what the buyer was told; ``due_at_ms`` when the seats fall free, which a payment under
+    way may move. ``prices`` has (price_minor, fees_minor) for each seat, as they were when it was made."""
+
+    reservation_id: ReservationId
+    user_id: UserId
+    entry_id: EntryId
+    state: ReservationState
+    seats: tuple[SeatNumber, ...]
+    prices: tuple[tuple[int, int], ...]
+    subtotal_minor: int
+    fees_minor: int
+    taxes_minor: int
+    created_at_ms: int
+    expires_at_ms: int
+    due_at_ms: int
+    order_id: OrderId | None = None
+
+
+# --- orders ---------------------------------------------------------------------------------------------------------
+
+
+class AddressRecord(Record):
+    """A billing address, as given."""
+
+    street: str
+    city: str
+    state: str = ""
+    postal_code: str
+    country: str
+
+
+class TrailRecord(Record):
+    """One line of an order's audit trail."""
+
+    at_ms: int
+    what: str
+    session_id: str = ""
+
+
+class ReplyPlace(Record):
+    """Where the outcome of an idempotent request is to be kept when a background task finishes it."""
+
+    digest: bytes
+    fingerprint: bytes
+    request_id: str
+
+
+class OrderRecord(Record):
+    """An order and its money. ``due_at_ms`` is when the payments task looks at it next; None when it is at rest.
+
+    ``payment_ref`` is the gateway's name for the payment; ``method_ref`` for the card.
+    """
+
+    order_id: OrderId
+    user_id: UserId
+    reservation_id: ReservationId
+    entry_id: EntryId
+    state: OrderState
+    payment_state: PaymentState
+    seats: tuple[SeatNumber, ...]
+    subtotal_minor: int
+    fees_minor: int
+    taxes_minor: int
+    total_minor: int
+    currency: str
+    delivery_method: str
+    billing_address: AddressRecord
+    payment_method_id: PaymentMethodId
+    method_ref: str
+    payment_ref: str | None = None
+    redirect_url: str | None = None
+    decline_code: str | None = None
+    refund_minor: int = 0
+    created_at_ms: int
+    confirmed_at_ms: int | None = None
+    cancelled_at_ms: int | None = None
+    due_at_ms: int | None = None
+    tries: int = 0
+    reply: ReplyPlace | None = None
+    ticket_ids: tuple[TicketId, ...] = ()
+    trail: tuple[TrailRecord, ...] = ()
+
+
+class TicketRecord(Record):
+    """One ticket. ``issue`` counts the codes given out for its seat within its order; the highest is the valid one."""
+
+    ticket_id: TicketId
+    order_id: OrderId
+    holder_id: UserId
+    seat: SeatNumber
+    issue: int
+    kid: str
+    barcode: str
+    state: TicketState
+    issued_at_ms: int
+    transfer_id: TransferId | None = None
+
+
+class TransferRecord(Record):
+    """The offer of a ticket. Only the SHA-256 of the claim token is kept."""
+
+    transfer_id: TransferId
+    ticket_id: TicketId
+    order_id: OrderId
+    sender_id: UserId
+    recipient_email: str
+    recipient_name: str
+    claim_hash: bytes
+    state: TransferState
+    created_at_ms: int
+    expires_at_ms: int
+    ended_at_ms: int | None = None
+    recipient_id: UserId | None = None
+    new_ticket_id: TicketId | None = None
+
+
+class MailRecord(Record):
+    """A mail to be sent; removed once it was."""
+
+    mail_id: UUID
+    to: str
+    to_name: str
+    subject: str
+    text: str
+    due_at_ms: int
+    tries: int = 0
+
+
+# --- a buyer's own --------------------------------------------------------------------------------------------------
+
+
+class PaymentMethodRecord(Record):
+    """A card, by the gateway's reference; no number of it is ever seen here."""
+
+    payment_method_id: PaymentMethodId
+    gateway: str
+    method_ref: str
+    brand: str
+    last_four: str
+    expiry_month: int
+    expiry_year: int
+    billing_address: AddressRecord | None = None
+    is_default: bool
+    created_at_ms: int
+
+
+# --- the system's own -----------------------------------------------------------------------------------------------
+
+
+class ApiKeyRecord(Record):
+    """An API key; only the SHA-256 of its secret is kept."""
+
+    key_id: str
+    scope: str
+    name: str
+    secret_hash: bytes
+    created_at_ms: int
+    revoked_at_ms: int | None = None
+
+
+class SigningKeyRecord(Record):
+    """A key that signs tokens, links or tickets. ``kind``: user, queue, access, link or ticket."""
+
+    kid: str
+    kind: str
+    secret: bytes
+    created_at_ms: int
+    retired_at_ms: int | None = None
+
+
+class AuditRecord(Record):
+    """What an operator did: ``subject`` is what it was done to, ``detail`` a short JSON text."""
+
+    audit_id: UUID
+    at_ms: int
+    actor: str
+    action: str
+    subject: str
+    detail: str = ""
+
+
+class OutcomeRecord(Record):
+    """The first outcome of a request with an Idempotency-Key. ``fingerprint`` is the SHA-256 of its path and body."""
+
+    fingerprint: bytes
+    status: int
+    content_type: str
+    body: bytes
+    forget_at_ms: int

@@ -1,0 +1,135 @@
+"""Typed, versioned records over ordered keys.
+
+A stored value is one schema byte and msgpack. A ``Table`` knows its number (the first part of its keys), its record's
+type and version, and how to read older versions. Numbers 1 to 1000 belong to tables; number 0 is the engine's own
+change log. Which tables exist stands in ``storage.schema.layout``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from storage.engine import Key, Partition, Reader, Transaction
+from storage.keys import Part, pack_key, prefix_range, unpack_parts
+
+R = TypeVar("R")
+
+_encoder = msgspec.msgpack.Encoder(uuid_format="bytes", decimal_format="string")
+
+Upgrade = Callable[[bytes], bytes]
+
+
+class RecordUnreadable(Exception):
+    """A stored value has a schema version that this release does not know, or is damaged."""
+
+
+class Table(Generic[R]):
+    """Records of one type, keyed by a tuple of parts within a partition.
+
+    ``upgrades`` maps an older schema version to the function that turns its msgpack into the next version's.
+    """
+
+    __slots__ = ("_decoder", "_head", "_upgrades", "name", "number", "version")
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        record: type[R],
+        version: int = 1,
+        upgrades: Mapping[int, Upgrade] | None = None,
+    ) -> None:
+        if not 1 <= number <= 1000:
+            raise ValueError(f"a table's number is 1 to 1000, not {number}")
+        self.number = number
+        self.name = name
+        self.version = version
+        self._head = bytes((version,))
+        self._decoder = msgspec.msgpack.Decoder(record)
+        self._upgrades = dict(upgrades or {})
+
+    def key(self, partition: Partition, *parts: Part) -> Key:
+        """The key of a record."""
+        return pack_key(partition, self.number, *parts)
+
+    def get(self, reader: Reader, partition: Partition, *parts: Part) -> R | None:
+        """The record at ``parts``, or None."""
+        value = reader.get(pack_key(partition, self.number, *parts))
+        return None if value is None else self.decode(value)
+
+    def put(self, tx: Transaction, record: R, partition: Partition, *parts: Part) -> None:
+        """Writes the record at ``parts``."""
+        tx.put(pack_key(partition, self.number, *parts), self._head + _encoder.encode(record))
+
+    def delete(self, tx: Transaction, partition: Partition, *parts: Part) -> None:
+        """Removes the record at ``parts``, if there is one."""
+        tx.delete(pack_key(partition, self.number, *parts))
+
+    def scan(
+        self, reader: Reader, partition: Partition, *prefix: Part, limit: int | None = None, reverse: bool = False
+    ) -> Iterator[tuple[tuple[Part, ...], R]]:
+        """All records whose parts begin with ``prefix`` as (parts, record), in key order."""
+        lo, hi = prefix_range(partition, self.number, *prefix)
+        for key, value in reader.scan(lo, hi, limit, reverse):
+            yield unpack_parts(key)[1:], self.decode(value)
+
+    def encode(self, record: R) -> bytes:
+        """The stored form of a record, to know its size."""
+        return self._head + _encoder.encode(record)
+
+    def decode(self, value: bytes) -> R:
+        """The record of a stored value, brought up to today's version. Refuses newer or damaged ones."""
+        version, body = value[0], value[1:]
+        while version != self.version:
+            upgrade = self._upgrades.get(version)
+            if upgrade is None:
+                raise RecordUnreadable(f"{self.name}: schema version {version} is not known to this release")
+            body, version = upgrade(body), version + 1
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise RecordUnreadable(f"{self.name}: {error}") from error
+
+
+class Index:
+    """Ordered tuples without a value: a set that is scanned, such as what falls due when."""
+
+    __slots__ = ("name", "number")
+
+    _PRESENT = b"\x01"
+
+    def __init__(self, number: int, name: str) -> None:
+        self.number = number
+        self.name = name
+
+    def add(self, tx: Transaction, partition: Partition, *parts: Part) -> None:
+        """Adds the tuple."""
+        tx.put(pack_key(partition, self.number, *parts), self._PRESENT)
+
+    def remove(self, tx: Transaction, partition: Partition, *parts: Part) -> None:
+        """Removes the tuple, if it is there."""
+        tx.delete(pack_key(partition, self.number, *parts))
+
+    def has(self, reader: Reader, partition: Partition, *parts: Part) -> bool:
+        """Whether the tuple is there."""
+        return reader.get(pack_key(partition, self.number, *parts)) is not None
+
+    def scan(
+        self, reader: Reader, partition: Partition, *prefix: Part, limit: int | None = None, reverse: bool = False
+    ) -> Iterator[tuple[Part, ...]]:
+        """All tuples that begin with ``prefix``, in order."""
+        lo, hi = prefix_range(partition, self.number, *prefix)
+        for key, _ in reader.scan(lo, hi, limit, reverse):
+            yield unpack_parts(key)[1:]
+
+    def until(
+        self, reader: Reader, partition: Partition, last: int, limit: int | None = None
+    ) -> Iterator[tuple[Part, ...]]:
+        """All tuples whose first part is an integer of at most ``last``: what is due by then."""
+        lo, _ = prefix_range(partition, self.number)
+        hi = pack_key(partition, self.number, last + 1)
+        for key, _ in reader.scan(lo, hi, limit):
+            yield unpack_parts(key)[1:]
