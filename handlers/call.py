@@ -20,7 +20,7 @@ from storage.schema.records import ApiKeyRecord
 from ticketd.credentials.claims import Claims
 from ticketd.errors import ErrorCode, Refusal
 
-Body = TypeVar("Body", bound=msgspec.Struct | None, covariant=True)
+Body_co = TypeVar("Body_co", bound=msgspec.Struct | None, covariant=True)
 Q = TypeVar("Q", bound=msgspec.Struct)
 
 JSON_TYPE: Final = "application/json"
@@ -99,11 +99,11 @@ class IdempotentRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[Body]):
+class Call(Generic[Body_co]):
     """A request that was judged and read."""
 
     principal: Principal
-    body: Body
+    body: Body_co
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)

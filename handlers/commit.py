@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 from handlers.call import AnyCall, IdempotentRequest, Principal, Reply
 from handlers.endpoint import Endpoint
@@ -77,22 +78,29 @@ def outcome_of(reply: Reply, request: IdempotentRequest, forget_at_ms: int) -> O
     )
 
 
-async def commit(
-    services: Services,
-    call: AnyCall,
-    name: str,
-    partitions: tuple[Partition, ...],
-    decide: Callable[[Transaction], R],
-    render: Callable[[R], Reply],
-) -> Reply:
-    """Runs ``decide`` as one command and answers with ``render`` of its result.
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[R]):
+    """What an endpoint wants decided: a name for metrics, the partitions, the transition, and how its result is told.
 
-    With an Idempotency-Key the rendered answer, or the refusal, is stored in the same commit. ``decide`` and ``render``
-    are run within the transaction: both must be pure. Raises what ``decide`` refuses, or what the engine raises.
+    ``decide`` and ``render`` are run within the transaction, so both are pure.
     """
+
+    name: str
+    partitions: tuple[Partition, ...]
+    decide: Callable[[Transaction], R]
+    render: Callable[[R], Reply]
+
+
+async def commit(services: Services, call: AnyCall, decision: Decision[R]) -> Reply:
+    """Runs a decision as one command and answers with its rendered result.
+
+    With an Idempotency-Key the rendered answer, or the refusal, is stored in the same commit. Raises what the decision
+    refuses, or what the engine raises.
+    """
+    partitions, decide, render = decision.partitions, decision.decide, decision.render
     request = call.idempotent
     if request is None:
-        committed = await services.engine.submit(Command(name, partitions, decide))
+        committed = await services.engine.submit(Command(decision.name, partitions, decide))
         return render(committed.result)
     scope = scope_partition(call.principal)
     retention_ms = services.settings.idempotency.retention_seconds * 1000
@@ -119,7 +127,7 @@ async def commit(
         )
 
     named = partitions if scope in partitions else (*partitions, scope)
-    return (await services.engine.submit(Command(name, named, run))).result
+    return (await services.engine.submit(Command(decision.name, named, run))).result
 
 
 async def keep_reply(services: Services, call: AnyCall, reply: Reply) -> None:

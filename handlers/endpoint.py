@@ -86,10 +86,10 @@ EndpointFunction = Callable[[Services, Call[Any]], Awaitable[Reply]]
 class Endpoint:
     """One line of the table.
 
-    ``path`` has its parameters in braces. ``body`` is None where no body is read (an empty object is allowed). ``query``
-    names the query's fields for the API document. ``answer`` is the struct of the success answer, None for 204 and for
-    what is not JSON (``media_type``). ``errors`` are the codes that this call may give beyond those that follow from
-    its credential and body. ``hot`` marks what a sale is made of. ``idempotent`` tells that Idempotency-Key is honoured.
+    ``path`` has its parameters in braces. ``body`` is None where no body is read (an empty object is allowed).
+    ``query`` names the query's fields for the API document. ``answer`` is the struct of the success answer, None for
+    204 and for what is not JSON (``media_type``). ``errors`` are the codes that this call may give beyond those that follow from
+    its credential and body. ``hot`` marks what a sale is made of. ``idempotent`` tells that Idempotency-Key counts.
     """
 
     method: str

@@ -98,9 +98,7 @@ def compress(body: bytes, coding: str) -> bytes:
     return gzip.compress(body, _GZIP_LEVEL, mtime=0)
 
 
-def preflight_reply(
-    settings: ServerSettings, router: Router, request: RawRequest, request_id: str
-) -> Reply:
+def preflight_reply(settings: ServerSettings, router: Router, request: RawRequest, request_id: str) -> Reply:
     """The answer to OPTIONS: which methods a path has and, to a browser's preflight, what may be sent."""
     methods = ", ".join(router.allowed(request.path, request.listener))
     headers = [("X-Request-ID", request_id)]

@@ -27,12 +27,9 @@ def judge_api_key(services: Services, endpoint: Endpoint, request: RawRequest) -
     On the operator's Unix socket the file's mode is the credential, and no key is asked for.
     """
     text = request.headers.get("x-api-key")
-    if not endpoint.credential.scopes or request.listener is ListenerKind.OPERATOR:
-        if text is None or not endpoint.credential.scopes:
-            return None
-    if text is None:
-        raise Refusal(ErrorCode.API_KEY_INVALID)
-    found = services.keys.find_api_key(text)
+    if not endpoint.credential.scopes or (text is None and request.listener is ListenerKind.OPERATOR):
+        return None
+    found = services.keys.find_api_key(text) if text is not None else None
     if found is None:
         raise Refusal(ErrorCode.API_KEY_INVALID)
     if Scope(found.scope) not in endpoint.credential.scopes:

@@ -1,14 +1,15 @@
 """The Quart-Trio application: every line of the table of endpoints as a route, and nothing of its own.
 
-It turns an ASGI request into a ``RawRequest`` and a ``Reply`` into a response. No rule, no endpoint and no error form is
-made here, so that another way of serving gives the same bytes.
+It turns an ASGI request into a ``RawRequest`` and a ``Reply`` into a response. No rule, no endpoint and no error form
+is made here, so that another way of serving gives the same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, cast
 
+from hypercorn.typing import HTTPScope
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -26,7 +27,7 @@ _BODILESS: Final = frozenset({204, 304})
 def build_app(
     server: Server, endpoints: Iterable[Endpoint], listener: ListenerKind, body_limit: int
 ) -> QuartTrio:
-    """The application behind one listener; ``body_limit`` is the largest body, in bytes, that any endpoint there reads."""
+    """The application behind one listener; ``body_limit`` is the largest body, in bytes, that is read there."""
     app = QuartTrio("ticketd", static_folder=None)
     app.url_map.merge_slashes = False
     # One byte more, so that the endpoint's own limit is what refuses.
@@ -58,7 +59,7 @@ def build_app(
 
 
 def _raw_request(listener: ListenerKind) -> RawRequest:
-    scope = request.scope
+    scope = cast(HTTPScope, request.scope)
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -83,7 +84,6 @@ async def _read_body(limit: int) -> bytes:
         body = await request.get_data(cache=False, as_text=False, parse_form_data=False)
     except RequestEntityTooLarge:
         raise Refusal(ErrorCode.BODY_TOO_LARGE, details={"max_bytes": limit}) from None
-    assert isinstance(body, bytes)
     if len(body) > limit:
         raise Refusal(ErrorCode.BODY_TOO_LARGE, details={"max_bytes": limit})
     return body

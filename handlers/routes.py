@@ -9,20 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from handlers.endpoint import (
-    BROWSING,
-    JOINING,
-    OPEN,
-    OPERATING,
-    OWNING,
-    QUEUEING,
-    RECEIVING,
-    SHOPPING,
-    TRUSTED_SERVER,
-    Door,
     Endpoint,
-    RateClass,
 )
-from ticketd.errors import ErrorCode
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     # --- sessions ---

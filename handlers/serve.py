@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from handlers.bodies import parse_query, read_body
-from handlers.call import AnyCall, Call, Principal, RawRequest, Reply, parse_uuid
+from handlers.call import AnyCall, Call, IdempotentRequest, Principal, RawRequest, Reply, parse_uuid
 from handlers.commit import idempotent_request, keep_reply, scope_partition, stored_reply
 from handlers.endpoint import Endpoint
 from handlers.errors import error_reply, refusal_of
@@ -80,17 +80,16 @@ class Server:
         )
         if idempotent is None:
             return await endpoint.function(services, call)
-        return await self._run_once(endpoint, call, idempotent.digest)
+        return await self._run_once(endpoint, call, idempotent)
 
-    async def _run_once(self, endpoint: Endpoint, call: AnyCall, digest: bytes) -> Reply:
+    async def _run_once(self, endpoint: Endpoint, call: AnyCall, idempotent: IdempotentRequest) -> Reply:
         """Runs an idempotent request unless its outcome is kept already. Refuses IDEMPOTENCY_KEY_IN_USE."""
-        services = self._services
-        assert call.idempotent is not None
+        services, digest = self._services, idempotent.digest
         if digest in services.running_requests:
             raise Refusal(ErrorCode.IDEMPOTENCY_KEY_IN_USE)
         scope = scope_partition(call.principal)
         with services.engine.snapshot(scope) as view:
-            kept = stored_reply(view, scope, call.idempotent, view.now_ms)
+            kept = stored_reply(view, scope, idempotent, view.now_ms)
         if kept is not None:
             return kept
         services.running_requests.add(digest)

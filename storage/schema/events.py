@@ -28,23 +28,23 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
     """Base of all events."""
 
 
-class EventPut(Event, tag="event-put"):
+class EventPut(Event, frozen=True, kw_only=True, tag="event-put"):
     """An event was created or replaced: its plan, prices or dates may all have changed."""
 
     event_id: EventId
 
 
-class EventDeleted(Event, tag="event-deleted"):
+class EventDeleted(Event, frozen=True, kw_only=True, tag="event-deleted"):
     """An event was deleted with everything in it."""
 
     event_id: EventId
 
 
-class SeatsMoved(Event, tag="seats-moved"):
+class SeatsMoved(Event, frozen=True, kw_only=True, tag="seats-moved"):
     """Seats went from one state to another: reserved, released, sold, returned, blocked or unblocked.
 
-    ``reservation_id``, ``user_id`` and ``due_at_ms`` are those of the hold concerned, if one is; ``expired`` tells a hold
-    that ran out from one that was given up.
+    ``reservation_id``, ``user_id`` and ``due_at_ms`` are those of the hold concerned, if one is; ``expired`` tells a
+    hold that ran out from one that was given up.
     """
 
     event_id: EventId
@@ -57,7 +57,7 @@ class SeatsMoved(Event, tag="seats-moved"):
     expired: bool = False
 
 
-class HoldMoved(Event, tag="hold-moved"):
+class HoldMoved(Event, frozen=True, kw_only=True, tag="hold-moved"):
     """The time at which a hold's seats fall free has changed, since a payment began or ended."""
 
     event_id: EventId
@@ -66,7 +66,7 @@ class HoldMoved(Event, tag="hold-moved"):
     due_at_ms: int
 
 
-class EntryMoved(Event, tag="entry-moved"):
+class EntryMoved(Event, frozen=True, kw_only=True, tag="entry-moved"):
     """A place in the room was taken, or went on to another state. ``seq`` is its place in the order of joining;
     ``due_at_ms`` when it lapses by itself."""
 
@@ -79,13 +79,13 @@ class EntryMoved(Event, tag="entry-moved"):
     due_at_ms: int | None = None
 
 
-class RoomChanged(Event, tag="room-changed"):
+class RoomChanged(Event, frozen=True, kw_only=True, tag="room-changed"):
     """The room's settings were changed, or it was paused or resumed."""
 
     event_id: EventId
 
 
-class OrderMoved(Event, tag="order-moved"):
+class OrderMoved(Event, frozen=True, kw_only=True, tag="order-moved"):
     """An order was begun or changed its state; ``due_at_ms`` is when the payments task is to look at it."""
 
     event_id: EventId
@@ -96,7 +96,7 @@ class OrderMoved(Event, tag="order-moved"):
     due_at_ms: int | None = None
 
 
-class TicketsIssued(Event, tag="tickets-issued"):
+class TicketsIssued(Event, frozen=True, kw_only=True, tag="tickets-issued"):
     """Tickets came to life."""
 
     event_id: EventId
@@ -104,7 +104,7 @@ class TicketsIssued(Event, tag="tickets-issued"):
     ticket_ids: tuple[TicketId, ...]
 
 
-class TransferMoved(Event, tag="transfer-moved"):
+class TransferMoved(Event, frozen=True, kw_only=True, tag="transfer-moved"):
     """A transfer was offered or ended."""
 
     event_id: EventId
@@ -114,14 +114,14 @@ class TransferMoved(Event, tag="transfer-moved"):
     due_at_ms: int | None = None
 
 
-class MailQueued(Event, tag="mail-queued"):
+class MailQueued(Event, frozen=True, kw_only=True, tag="mail-queued"):
     """A mail waits to be sent."""
 
     event_id: EventId
     due_at_ms: int
 
 
-class KeysChanged(Event, tag="keys-changed"):
+class KeysChanged(Event, frozen=True, kw_only=True, tag="keys-changed"):
     """API keys or signing keys were added, retired or revoked."""
 
 

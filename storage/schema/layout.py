@@ -1,7 +1,7 @@
 """Where everything lies: the three kinds of partition and the tables in each.
 
-An event's partition holds all that must be decided together about it, in one contiguous range of keys. The parts of each
-key stand beside its table. A number is never used again for another table.
+An event's partition holds all that must be decided together about it, in one contiguous range of keys. The parts of
+each key stand beside its table. A number is never used again for another table.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # --- an event -------------------------------------------------------------------------------------------------------
 
 
-class VenueRecord(Record):
+class VenueRecord(Record, frozen=True, kw_only=True):
     """Where an event takes place; ``timezone`` is an IANA name."""
 
     venue_id: UUID
@@ -53,7 +53,7 @@ class VenueRecord(Record):
     timezone: str
 
 
-class EventRecord(Record):
+class EventRecord(Record, frozen=True, kw_only=True):
     """What an event shows of itself. Nothing that a decision needs: that is the SaleRecord."""
 
     event_id: EventId
@@ -70,7 +70,7 @@ class EventRecord(Record):
     next_row_key: int
 
 
-class TierRecord(Record):
+class TierRecord(Record, frozen=True, kw_only=True):
     """A price: ``price_minor`` and ``fees_minor`` for each seat."""
 
     tier_id: TierId
@@ -79,14 +79,14 @@ class TierRecord(Record):
     fees_minor: int
 
 
-class PresaleCodeRecord(Record):
+class PresaleCodeRecord(Record, frozen=True, kw_only=True):
     """A code of the presale and how many joins it is good for."""
 
     code: str
     max_joins: int
 
 
-class RoomSettings(Record):
+class RoomSettings(Record, frozen=True, kw_only=True):
     """How the waiting room of an event admits. Rates are per minute; all counts are at least 1."""
 
     enabled: bool
@@ -99,7 +99,7 @@ class RoomSettings(Record):
     max_entries_per_device: int
 
 
-class SaleRecord(Record):
+class SaleRecord(Record, frozen=True, kw_only=True):
     """What the decisions of an event's sale need. ``tax_rate_ppm`` is in millionths of the subtotal."""
 
     date_ms: int
@@ -118,7 +118,7 @@ class SaleRecord(Record):
     room: RoomSettings
 
 
-class SectionRecord(Record):
+class SectionRecord(Record, frozen=True, kw_only=True):
     """A section: its rows, in the order of the hall."""
 
     section_id: SectionId
@@ -137,8 +137,8 @@ class SeatPlanRecord(msgspec.Struct, frozen=True, array_like=True):
     guid: str = ""
 
 
-class RowPlanRecord(Record):
-    """A row as it stands in the hall: its seats from one end to the other; ``slots`` is how many positions it has given."""
+class RowPlanRecord(Record, frozen=True, kw_only=True):
+    """A row as it stands in the hall, from one end to the other; ``slots`` is how many positions it has given."""
 
     section_key: int
     label: str
@@ -146,15 +146,15 @@ class RowPlanRecord(Record):
     seats: tuple[SeatPlanRecord, ...]
 
 
-class RowRecord(Record):
-    """The state of a row: ``states[position]`` is a SeatState; ``owners[position]`` the reservation, or the order, that
-    has the seat. A row without this record is all AVAILABLE."""
+class RowRecord(Record, frozen=True, kw_only=True):
+    """The state of a row: ``states[position]`` is a SeatState; ``owners[position]`` the reservation, or the order,
+    that has the seat. A row without this record is all AVAILABLE."""
 
     states: bytes
     owners: dict[int, UUID]
 
 
-class CountRecord(Record):
+class CountRecord(Record, frozen=True, kw_only=True):
     """How many seats are in each state. Kept as seats change, never recounted for a request."""
 
     free: int = 0
@@ -166,7 +166,7 @@ class CountRecord(Record):
 # --- the waiting room -----------------------------------------------------------------------------------------------
 
 
-class RoomRecord(Record):
+class RoomRecord(Record, frozen=True, kw_only=True):
     """The room's counters. ``waiting`` counts QUEUED, ``lobby`` LOBBY, ``active`` READY and SHOPPING; ``admitted`` all
     admissions ever. ``opening_seq`` is the seq of the next one who leaves the lobby for the line, once that has begun."""
 
@@ -179,7 +179,7 @@ class RoomRecord(Record):
     opening_seq: int | None = None
 
 
-class EntryRecord(Record):
+class EntryRecord(Record, frozen=True, kw_only=True):
     """One place. ``due_at_ms`` is when it lapses (READY: unseen; SHOPPING: the window's end), as in the due index.
 
     The access token is not stored: ``access_kid`` and ``access_issued_at_ms`` make the same one again.
@@ -201,16 +201,16 @@ class EntryRecord(Record):
 # --- inventory ------------------------------------------------------------------------------------------------------
 
 
-class PurchaseRecord(Record):
+class PurchaseRecord(Record, frozen=True, kw_only=True):
     """How many seats a buyer holds, and has bought, of an event."""
 
     held: int = 0
     bought: int = 0
 
 
-class ReservationRecord(Record):
-    """A hold. ``expires_at_ms`` is what the buyer was told; ``due_at_ms`` when the seats fall free, which a payment under
-    way may move. ``prices`` has (price_minor, fees_minor) for each seat, as they were when it was made."""
+class ReservationRecord(Record, frozen=True, kw_only=True):
+    """A hold. ``expires_at_ms`` is what the buyer was told; ``due_at_ms`` when the seats fall free, which a payment
+    under way may move. ``prices`` has (price_minor, fees_minor) for each seat, as they were when it was made."""
 
     reservation_id: ReservationId
     user_id: UserId
@@ -230,7 +230,7 @@ class ReservationRecord(Record):
 # --- orders ---------------------------------------------------------------------------------------------------------
 
 
-class AddressRecord(Record):
+class AddressRecord(Record, frozen=True, kw_only=True):
     """A billing address, as given."""
 
     street: str
@@ -240,7 +240,7 @@ class AddressRecord(Record):
     country: str
 
 
-class TrailRecord(Record):
+class TrailRecord(Record, frozen=True, kw_only=True):
     """One line of an order's audit trail."""
 
     at_ms: int
@@ -248,7 +248,7 @@ class TrailRecord(Record):
     session_id: str = ""
 
 
-class ReplyPlace(Record):
+class ReplyPlace(Record, frozen=True, kw_only=True):
     """Where the outcome of an idempotent request is to be kept when a background task finishes it."""
 
     digest: bytes
@@ -256,7 +256,7 @@ class ReplyPlace(Record):
     request_id: str
 
 
-class OrderRecord(Record):
+class OrderRecord(Record, frozen=True, kw_only=True):
     """An order and its money. ``due_at_ms`` is when the payments task looks at it next; None when it is at rest.
 
     ``payment_ref`` is the gateway's name for the payment; ``method_ref`` for the card.
@@ -292,7 +292,7 @@ class OrderRecord(Record):
     trail: tuple[TrailRecord, ...] = ()
 
 
-class TicketRecord(Record):
+class TicketRecord(Record, frozen=True, kw_only=True):
     """One ticket. ``issue`` counts the codes given out for its seat within its order; the highest is the valid one."""
 
     ticket_id: TicketId
@@ -307,7 +307,7 @@ class TicketRecord(Record):
     transfer_id: TransferId | None = None
 
 
-class TransferRecord(Record):
+class TransferRecord(Record, frozen=True, kw_only=True):
     """The offer of a ticket. Only the SHA-256 of the claim token is kept."""
 
     transfer_id: TransferId
@@ -325,7 +325,7 @@ class TransferRecord(Record):
     new_ticket_id: TicketId | None = None
 
 
-class MailRecord(Record):
+class MailRecord(Record, frozen=True, kw_only=True):
     """A mail to be sent; removed once it was."""
 
     mail_id: UUID
@@ -340,7 +340,7 @@ class MailRecord(Record):
 # --- a buyer's own --------------------------------------------------------------------------------------------------
 
 
-class PaymentMethodRecord(Record):
+class PaymentMethodRecord(Record, frozen=True, kw_only=True):
     """A card, by the gateway's reference; no number of it is ever seen here."""
 
     payment_method_id: PaymentMethodId
@@ -358,7 +358,7 @@ class PaymentMethodRecord(Record):
 # --- the system's own -----------------------------------------------------------------------------------------------
 
 
-class ApiKeyRecord(Record):
+class ApiKeyRecord(Record, frozen=True, kw_only=True):
     """An API key; only the SHA-256 of its secret is kept."""
 
     key_id: str
@@ -369,7 +369,7 @@ class ApiKeyRecord(Record):
     revoked_at_ms: int | None = None
 
 
-class SigningKeyRecord(Record):
+class SigningKeyRecord(Record, frozen=True, kw_only=True):
     """A key that signs tokens, links or tickets. ``kind``: user, queue, access, link or ticket."""
 
     kid: str
@@ -379,7 +379,7 @@ class SigningKeyRecord(Record):
     retired_at_ms: int | None = None
 
 
-class AuditRecord(Record):
+class AuditRecord(Record, frozen=True, kw_only=True):
     """What an operator did: ``subject`` is what it was done to, ``detail`` a short JSON text."""
 
     audit_id: UUID
@@ -390,7 +390,7 @@ class AuditRecord(Record):
     detail: str = ""
 
 
-class OutcomeRecord(Record):
+class OutcomeRecord(Record, frozen=True, kw_only=True):
     """The first outcome of a request with an Idempotency-Key. ``fingerprint`` is the SHA-256 of its path and body."""
 
     fingerprint: bytes

@@ -69,7 +69,12 @@ class Table(Generic[R]):
         tx.delete(pack_key(partition, self.number, *parts))
 
     def scan(
-        self, reader: Reader, partition: Partition, *prefix: Part, limit: int | None = None, reverse: bool = False
+        self,
+        reader: Reader,
+        partition: Partition,
+        *prefix: Part,
+        limit: int | None = None,
+        reverse: bool = False,
     ) -> Iterator[tuple[tuple[Part, ...], R]]:
         """All records whose parts begin with ``prefix`` as (parts, record), in key order."""
         lo, hi = prefix_range(partition, self.number, *prefix)
@@ -118,7 +123,12 @@ class Index:
         return reader.get(pack_key(partition, self.number, *parts)) is not None
 
     def scan(
-        self, reader: Reader, partition: Partition, *prefix: Part, limit: int | None = None, reverse: bool = False
+        self,
+        reader: Reader,
+        partition: Partition,
+        *prefix: Part,
+        limit: int | None = None,
+        reverse: bool = False,
     ) -> Iterator[tuple[Part, ...]]:
         """All tuples that begin with ``prefix``, in order."""
         lo, hi = prefix_range(partition, self.number, *prefix)

@@ -16,7 +16,7 @@ from ticketd.credentials.api_keys import ApiKeyInvalid, PresentedApiKey, is_secr
 from ticketd.credentials.external import ExternalIssuer
 from ticketd.credentials.keyring import Keyring, SigningKey, TokenKind
 from ticketd.credentials.verifier import TokenVerifier
-from ticketd.tickets.code import TicketKey
+from ticketd.tickets.code import TicketKey, TicketKeyId
 
 TICKET_KEY_KIND: Final = "ticket"
 LINK_KEY_KIND: Final = "link"
@@ -72,7 +72,7 @@ class KeyBook:
         self.keyring = Keyring(_token_key(record) for record in stored if record.kind in TOKEN_KEY_KINDS)
         self.tokens.use_keyring(self.keyring)
         self.ticket_keys = tuple(
-            TicketKey(kid=record.kid, seed=record.secret, created_at_ms=record.created_at_ms)
+            TicketKey(kid=TicketKeyId(record.kid), seed=record.secret, created_at_ms=record.created_at_ms)
             for record in _by_age(stored, TICKET_KEY_KIND)
         )
         links = _by_age(stored, LINK_KEY_KIND)

@@ -1,0 +1,187 @@
+"""The queue: joining an event's waiting room, asking how far one is, leaving.
+
+Who may vouch for a buyer is judged here; who is admitted when is the domain's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from config.settings import RoomSettings
+from handlers.answers import answer, no_content, time_text
+from handlers.call import AnyCall, Call, Principal, Reply, parse_uuid
+from handlers.commit import Decision, commit
+from handlers.services import Services
+from handlers.wire.queue import JoinAnswer, JoinQueue, StatusAnswer
+from storage.engine import Command, Snapshot, Transaction
+from storage.schema.ids import EntryId, EventId, UserId
+from storage.schema.layout import event_partition
+from storage.schema.records import EntryRecord
+from storage.schema.states import EntryState
+from ticketd.credentials.api_keys import Scope
+from ticketd.credentials.devices import DeviceHash, hash_device
+from ticketd.credentials.keyring import TokenKind
+from ticketd.credentials.tokens import PlaceGrant, mint_access, mint_queue
+from ticketd.domain.room_book import RoomReading
+from ticketd.domain.rooms import (
+    ClaimAccess,
+    JoinedRoom,
+    JoinRoom,
+    LeaveRoom,
+    claim_access,
+    find_entry,
+    join_room,
+    leave_room,
+)
+from ticketd.domain.waits import lobby_wait_ms, wait_ms, whole_minutes
+from ticketd.errors import ErrorCode, Refusal
+from ticketd.ids import new_id
+
+_READY: Final = "READY"
+_ADMITTED: Final = frozenset({EntryState.READY, EntryState.SHOPPING})
+_POLLS_WHILE_WAITING: Final = 10
+"""A buyer far from the front polls about this often before being let in."""
+
+
+async def join_queue(services: Services, call: Call[JoinQueue]) -> Reply:
+    """200 with a queue token and the place. Who is let in while joining is READY; the access token comes by status."""
+    body = call.body
+    check_vouched(services, call.principal, UserId(body.user_id))
+    event = parse_uuid(body.event_id)
+    if event is None:
+        raise Refusal(ErrorCode.INVALID_EVENT_ID)
+    command = JoinRoom(
+        event_id=EventId(event),
+        user_id=UserId(body.user_id),
+        device_hash=hash_device(body.device_fingerprint),
+        entry_id=EntryId(new_id()),
+        presale_code=body.presale_code,
+    )
+
+    def decide(tx: Transaction) -> JoinedRoom:
+        return join_room(tx, command)
+
+    def render(joined: JoinedRoom) -> Reply:
+        minutes = 0 if joined.entry.state is EntryState.READY else whole_minutes(joined.wait_ms)
+        return answer(
+            JoinAnswer(
+                queue_token=_queue_token(services, command.event_id, joined.entry),
+                queue_position=joined.position,
+                estimated_wait_minutes=minutes,
+                queue_size=joined.queue_size,
+                status=joined.entry.state.value,
+                poll_interval_seconds=poll_interval_seconds(services.settings.rooms, joined.wait_ms),
+                entry_id=joined.entry.entry_id,
+            )
+        )
+
+    return await commit(
+        services, call, Decision("join_room", (event_partition(command.event_id),), decide, render)
+    )
+
+
+async def queue_status(services: Services, call: AnyCall) -> Reply:
+    """200 with the place in line, or READY with the access token. Refuses QUEUE_ENTRY_EXPIRED once the place ended."""
+    event_id, entry_id = call.principal.event_id, call.principal.entry_id
+    partition = event_partition(event_id)
+    with services.engine.snapshot(partition) as view:
+        entry = find_entry(view, event_id, entry_id, view.now_ms)
+        position = services.positions.position(event_id, entry.seq) if entry.state is EntryState.QUEUED else 0
+        wait = _wait_of(view, event_id, entry, position)
+    if entry.state in _ADMITTED:
+        return await _ready(services, event_id, entry)
+    return answer(
+        StatusAnswer(
+            queue_position=position,
+            status=entry.state.value,
+            access_granted=False,
+            estimated_wait_minutes=whole_minutes(wait),
+            queue_size=services.positions.waiting(event_id),
+            poll_interval_seconds=poll_interval_seconds(services.settings.rooms, wait),
+        )
+    )
+
+
+async def leave_queue(services: Services, call: AnyCall) -> Reply:
+    """204: the place is given up, and goes to the next in line. A hold that the buyer has lives on until its end."""
+    command = LeaveRoom(event_id=call.principal.event_id, entry_id=call.principal.entry_id)
+
+    def decide(tx: Transaction) -> None:
+        leave_room(tx, command)
+
+    return await commit(
+        services,
+        call,
+        Decision("leave_room", (event_partition(command.event_id),), decide, lambda _: no_content()),
+    )
+
+
+def check_vouched(services: Services, principal: Principal, user_id: UserId) -> None:
+    """Refuses a ``user_id`` that nobody vouches for: TOKEN_MISSING, or USER_MISMATCH if the token is another's."""
+    if principal.claims is not None:
+        if principal.claims.user_id != user_id:
+            raise Refusal(ErrorCode.USER_MISMATCH)
+        return
+    trusted = principal.api_key is not None and principal.api_key.scope == Scope.STOREFRONT.value
+    if not trusted and services.settings.auth.user_tokens == "required":
+        raise Refusal(ErrorCode.TOKEN_MISSING)
+
+
+def _wait_of(view: Snapshot, event_id: EventId, entry: EntryRecord, position: int) -> int:
+    """How long an entry is likely to wait, in milliseconds; 0 once it was let in."""
+    reading = RoomReading.of(view, event_id, view.now_ms)
+    if reading is None:
+        return 0
+    return (
+        lobby_wait_ms(reading, view) if entry.state is EntryState.LOBBY else wait_ms(reading, view, position)
+    )
+
+
+def poll_interval_seconds(settings: RoomSettings, wait_ms: int) -> int:
+    """How long to wait before asking again: short near the front, longer far from it."""
+    wanted = wait_ms // (_POLLS_WHILE_WAITING * 1000)
+    return max(settings.poll_interval_seconds, min(wanted, settings.poll_interval_max_seconds))
+
+
+async def _ready(services: Services, event_id: EventId, entry: EntryRecord) -> Reply:
+    """The access token. The first time, this starts the shopping window."""
+    if entry.state is not EntryState.SHOPPING:
+        kid = services.keys.keyring.signing_key(TokenKind.ACCESS).kid
+        command = ClaimAccess(event_id=event_id, entry_id=entry.entry_id, kid=kid)
+        committed = await services.engine.submit(
+            Command("claim_access", (event_partition(event_id),), lambda tx: claim_access(tx, command))
+        )
+        entry = committed.result
+    if entry.access_kid is None or entry.access_issued_at_ms is None or entry.due_at_ms is None:
+        raise AssertionError("a shopping entry without its window")
+    grant = PlaceGrant(
+        user_id=entry.user_id,
+        event_id=event_id,
+        entry_id=entry.entry_id,
+        device_hash=DeviceHash(entry.device_hash),
+        jti=entry.entry_id,
+        issued_at_ms=entry.access_issued_at_ms,
+        ttl_seconds=services.settings.auth.access_token_seconds,
+    )
+    return answer(
+        StatusAnswer(
+            queue_position=0,
+            status=_READY,
+            access_granted=True,
+            access_token=mint_access(services.keys.keyring, grant, entry.access_kid).token,
+            expires_at=time_text(entry.due_at_ms),
+        )
+    )
+
+
+def _queue_token(services: Services, event_id: EventId, entry: EntryRecord) -> str:
+    grant = PlaceGrant(
+        user_id=entry.user_id,
+        event_id=event_id,
+        entry_id=entry.entry_id,
+        device_hash=DeviceHash(entry.device_hash),
+        jti=entry.entry_id,
+        issued_at_ms=entry.joined_at_ms,
+        ttl_seconds=services.settings.auth.queue_token_seconds,
+    )
+    return mint_queue(services.keys.keyring, grant).token

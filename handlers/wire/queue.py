@@ -1,0 +1,62 @@
+"""Forms of the queue part."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+from handlers.wire.common import AnswerBody, Fingerprint, RequestBody, Time
+
+
+class JoinQueue(RequestBody, frozen=True, kw_only=True):
+    """A buyer asks for a place in an event's waiting room."""
+
+    event_id: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=64, description="The event's id (a UUID)", extra_json_schema={"format": "uuid"}
+        ),
+    ]
+    user_id: UUID
+    device_fingerprint: Fingerprint
+    presale_code: Annotated[
+        str | None,
+        msgspec.Meta(description="Needed from the presale's start until the general sale", max_length=64),
+    ] = None
+
+
+class JoinAnswer(AnswerBody, frozen=True, kw_only=True):
+    """A place. ``queue_position`` 1 is next; 0 in the lobby and when READY. ``queue_size`` is how many wait."""
+
+    queue_token: str
+    queue_position: int
+    estimated_wait_minutes: int
+    queue_size: int
+    status: str
+    poll_interval_seconds: int
+    entry_id: UUID
+
+
+class StatusQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """The queue token, unless it comes in the Authorization header."""
+
+    queue_token: str | None = None
+
+
+class StatusAnswer(AnswerBody, frozen=True, kw_only=True):
+    """LOBBY or QUEUED with the place in line; READY with ``access_token`` and ``expires_at``.
+
+    The first answer that says READY starts the shopping window, which ends at ``expires_at``; asking again gives the
+    same token and the same time.
+    """
+
+    queue_position: int
+    status: str
+    access_granted: bool
+    estimated_wait_minutes: int | msgspec.UnsetType = msgspec.UNSET
+    queue_size: int | msgspec.UnsetType = msgspec.UNSET
+    poll_interval_seconds: int | msgspec.UnsetType = msgspec.UNSET
+    access_token: str | msgspec.UnsetType = msgspec.UNSET
+    expires_at: Time | msgspec.UnsetType = msgspec.UNSET
