@@ -69,6 +69,7 @@ TOTAL: Final = Table(12, "total", CountRecord)  # ()
 RESERVATIONS: Final = Table(13, "reservations", ReservationRecord)  # (reservation_id)
 DUE_RESERVATIONS: Final = Index(14, "due_reservations")  # (due_at_ms, reservation_id)
 PURCHASES: Final = Table(15, "purchases", PurchaseRecord)  # (user_id)
+OPENINGS: Final = Table(16, "openings", bytes)  # (section_key): see ticketd.domain.best_seats
 
 # --- an event's partition: the waiting room ---
 ROOM: Final = Table(20, "room", RoomRecord)  # ()
