@@ -1,0 +1,97 @@
+"""The one place where a token that was sent becomes claims.
+
+A token is this daemon's or an outside issuer's, and its key id tells which. Checking a signature costs far
+more than a look-up, and a client sends the same token again and again. The cache holds only what was found
+genuine, is bounded, and is emptied when the keys change; times are judged anew at every look-up. Used from
+one thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import Final
+
+from ticketd.credentials.claims import (
+    DEFAULT_LEEWAY_SECONDS,
+    Claims,
+    TokenExpired,
+    TokenInvalid,
+    check_times,
+)
+from ticketd.credentials.external import ExternalIssuer
+from ticketd.credentials.jws import check_form, read_header
+from ticketd.credentials.keyring import Keyring
+from ticketd.credentials.tokens import verify_own
+
+DEFAULT_CACHE_ENTRIES: Final = 16_384
+
+
+class TokenVerifier:
+    """Verifies tokens of every kind.
+
+    ``leeway_seconds`` is 0 or more, ``cache_entries`` 1 or more, else ValueError.
+    """
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        external: ExternalIssuer | None = None,
+        leeway_seconds: int = DEFAULT_LEEWAY_SECONDS,
+        cache_entries: int = DEFAULT_CACHE_ENTRIES,
+    ) -> None:
+        if leeway_seconds < 0 or cache_entries < 1:
+            raise ValueError("a verifier has a leeway of 0 seconds or more and a cache of 1 entry or more")
+        self._keyring = keyring
+        self._external = external
+        self._leeway_seconds = leeway_seconds
+        self._cache_entries = cache_entries
+        # By SHA-256, so that a token takes 32 bytes here whatever its length, and cannot be read from memory.
+        self._cache: OrderedDict[bytes, Claims] = OrderedDict()
+
+    @property
+    def cached(self) -> int:
+        """How many tokens the cache holds."""
+        return len(self._cache)
+
+    def use_keyring(self, keyring: Keyring) -> None:
+        """From now on these keys verify this daemon's tokens; what others verified is forgotten."""
+        self._keyring = keyring
+        self._cache.clear()
+
+    def use_external(self, external: ExternalIssuer | None) -> None:
+        """From now on this outside issuer's tokens are accepted, and no other's."""
+        self._external = external
+        self._cache.clear()
+
+    def verify(self, token: str, now_ms: int) -> Claims:
+        """What a token says, of whatever kind: the caller judges ``claims.kind``.
+
+        A key id of the keyring means a token of this daemon; any other is for the outside issuer, if there is
+        one. Refuses as ``verify_own`` and ``ExternalIssuer.verify`` do: TokenInvalid, TokenExpired.
+        """
+        check_form(token)
+        digest = hashlib.sha256(token.encode("ascii")).digest()
+        claims = self._cache.get(digest)
+        if claims is not None:
+            return self._still_valid(digest, claims, now_ms)
+        claims = self._verify_anew(token, now_ms)
+        self._cache[digest] = claims
+        if len(self._cache) > self._cache_entries:
+            self._cache.popitem(last=False)
+        return claims
+
+    def _still_valid(self, digest: bytes, claims: Claims, now_ms: int) -> Claims:
+        try:
+            check_times(claims, now_ms, self._leeway_seconds)
+        except (TokenExpired, TokenInvalid):
+            del self._cache[digest]
+            raise
+        self._cache.move_to_end(digest)
+        return claims
+
+    def _verify_anew(self, token: str, now_ms: int) -> Claims:
+        kid = read_header(token).kid
+        if self._external is None or (kid is not None and self._keyring.find(kid) is not None):
+            return verify_own(token, self._keyring, now_ms, self._leeway_seconds)
+        return self._external.verify(token, now_ms, self._leeway_seconds)
