@@ -24,10 +24,15 @@ from ticketd.credentials.claims import (
     check_times,
 )
 from ticketd.credentials.devices import DEVICE_HASH_BYTES, DeviceHash
-from ticketd.credentials.jws import check_form, decode_json, read_header, sign, verified_payload
+from ticketd.credentials.jws import (
+    HS256,
+    check_form,
+    decode_json,
+    read_header,
+    sign_hs256,
+    verified_hs256_payload,
+)
 from ticketd.credentials.keyring import Keyring, NoSigningKey, SigningKey, TokenKind
-
-_ALGORITHM: Final = "HS256"
 
 _Second = Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)]
 
@@ -116,10 +121,10 @@ def verify_own(
     key = None if header.kid is None else keyring.find(header.kid)
     if key is None:
         raise TokenInvalid("signed by an unknown key")
-    if header.alg != _ALGORITHM:
+    if header.alg != HS256:
         raise TokenInvalid("an algorithm that is not accepted")
     payload = decode_json(
-        verified_payload(token, key.secret, _ALGORITHM), _DECODER, "claims that are missing or malformed"
+        verified_hs256_payload(token, key.secret), _DECODER, "claims that are missing or malformed"
     )
     claims = _claims(payload, key)
     check_times(claims, now_ms, leeway_seconds)
@@ -147,7 +152,7 @@ def _place_payload(grant: PlaceGrant, kind: TokenKind) -> _Payload:
 
 
 def _minted(payload: _Payload, key: SigningKey) -> Minted:
-    return Minted(sign(msgspec.json.encode(payload), key.secret, key.kid), _claims(payload, key))
+    return Minted(sign_hs256(msgspec.json.encode(payload), key.secret, key.kid), _claims(payload, key))
 
 
 def _claims(payload: _Payload, key: SigningKey) -> Claims:
