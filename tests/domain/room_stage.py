@@ -117,6 +117,7 @@ class Stage:
         self.event_id = event_id
         self.partition = event_partition(event_id)
         self.moves: list[EntryMoved] = []
+        self._ids = random.Random(0 if clock is None else clock.at_ms)
         engine.subscribe(self._notice)
 
     def _notice(self, changes: Sequence[Change]) -> None:
@@ -138,7 +139,7 @@ class Stage:
             event_id=self.event_id,
             user_id=UserId(UUID(int=user)),
             device_hash=b"device %d" % (user if device is None else device),
-            entry_id=EntryId(UUID(int=random.getrandbits(100))),
+            entry_id=EntryId(UUID(int=self._ids.getrandbits(100))),
             presale_code=code,
         )
         return await self.run(lambda tx: join_room(tx, command))

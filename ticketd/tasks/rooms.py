@@ -1,0 +1,135 @@
+"""The waiting rooms as a nursery of timed tasks: one for each room in which somebody waits or shops.
+
+A room's task sleeps until the room itself has something to do (a claim or a window that runs out, the next slot of the
+rate, the opening, the sale's end) or until a change wakes it, and then lets ``ticketd.domain.admission`` do it in
+bounded commits. It has no input but the store, so it can be killed at any point. No rule of the room is here.
+
+    run_rooms
+    ├── a room's task     begins with the first entry, ends when the room is empty
+    └── ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import structlog
+import trio
+
+from storage.clock import Clock
+from storage.engine import Change, Command, Engine, EngineOverloaded, StorageFull, Transaction
+from storage.schema.events import EntryMoved, EventDeleted, EventPut, RoomChanged, SeatsMoved
+from storage.schema.ids import EventId
+from storage.schema.layout import EVENT_IDS, SYSTEM, event_partition
+from storage.schema.states import SeatState
+from ticketd.domain.admission import advance_room, next_room_step, room_is_empty
+
+BATCH: Final = 100
+"""Most moves of each kind in one commit of a room."""
+
+RETRY_SECONDS: Final = 1.0
+"""How long a room rests when the store is full or overloaded."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_rooms(
+    engine: Engine, clock: Clock, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Runs all rooms for as long as it is not cancelled; ready once each room of the store was looked at.
+
+    A store that is full or overloaded makes a room rest for a second; any other error leaves this task, and so ends
+    the process.
+    """
+    async with trio.open_nursery() as nursery:
+        rooms = _Rooms(engine, clock, nursery)
+        unsubscribe = engine.subscribe(rooms.notice)
+        try:
+            rooms.look_at_all()
+            task_status.started()
+            await trio.sleep_forever()
+        finally:
+            unsubscribe()
+
+
+class _Rooms:
+    """The rooms that have a task, each with the scope in which its task sleeps."""
+
+    def __init__(self, engine: Engine, clock: Clock, nursery: trio.Nursery) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._nursery = nursery
+        self._sleeping: dict[EventId, trio.CancelScope] = {}
+        self._running: set[EventId] = set()
+
+    def look_at_all(self) -> None:
+        """Starts the task of every room of the store that is not empty."""
+        with self._engine.snapshot(SYSTEM) as snapshot:
+            event_ids = [
+                EventId(part) for (part,) in EVENT_IDS.scan(snapshot, SYSTEM) if isinstance(part, UUID)
+            ]
+        for event_id in event_ids:
+            self._wake(event_id)
+
+    def notice(self, changes: Sequence[Change]) -> None:
+        """The subscriber: wakes the rooms for which something has changed."""
+        for change in changes:
+            event = change.event
+            if isinstance(event, EntryMoved | RoomChanged | EventPut | EventDeleted) or (
+                isinstance(event, SeatsMoved) and event.state is SeatState.AVAILABLE
+            ):
+                self._wake(event.event_id)
+
+    def _wake(self, event_id: EventId) -> None:
+        """Ends the sleep of a room's task, or starts one for a room that is not empty. A task that is awake looks again
+        by itself before it sleeps."""
+        if event_id in self._running:
+            scope = self._sleeping.get(event_id)
+            if scope is not None:
+                scope.cancel()
+        elif not self._is_empty(event_id):
+            self._running.add(event_id)
+            self._nursery.start_soon(self._run_room, event_id, name=f"room {event_id}")
+
+    def _is_empty(self, event_id: EventId) -> bool:
+        with self._engine.snapshot(event_partition(event_id)) as snapshot:
+            return room_is_empty(snapshot, event_id)
+
+    async def _run_room(self, event_id: EventId) -> None:
+        """One room, until it is empty. Between the look at the store and the sleep nothing is awaited, so that no
+        change is missed."""
+        partition = event_partition(event_id)
+        while True:
+            with self._engine.snapshot(partition) as snapshot:
+                now_ms = snapshot.now_ms
+                if room_is_empty(snapshot, event_id):
+                    break
+                due_at_ms = next_room_step(snapshot, event_id, now_ms)
+            if due_at_ms is not None and due_at_ms <= now_ms:
+                await self._advance(event_id)
+            else:
+                await self._sleep(event_id, due_at_ms)
+        self._running.discard(event_id)
+
+    async def _advance(self, event_id: EventId) -> None:
+        def run(tx: Transaction) -> int | None:
+            return advance_room(tx, event_id, BATCH)
+
+        try:
+            command = Command("advance_room", (event_partition(event_id),), run, may_use_reserve=True)
+            await self._engine.submit(command)
+        except (EngineOverloaded, StorageFull) as error:
+            _log.warning("room_rests", event_id=str(event_id), problem=str(error))
+            await trio.sleep(RETRY_SECONDS)
+
+    async def _sleep(self, event_id: EventId, until_ms: int | None) -> None:
+        """Until the time, or for ever if there is none, or until the room is woken."""
+        with trio.CancelScope() as scope:
+            self._sleeping[event_id] = scope
+            if until_ms is None:
+                await trio.sleep_forever()
+            else:
+                await self._clock.wait_until_ms(until_ms)
+        del self._sleeping[event_id]
