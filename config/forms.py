@@ -24,6 +24,8 @@ _HIGHEST_PORT: Final = 65535
 
 def is_host(text: str) -> bool:
     """A host name, an IPv4 address, or an IPv6 address without brackets."""
+    if not text.isprintable():
+        return False
     if re.fullmatch(r"[0-9.]+", text) or ":" in text:
         try:
             ipaddress.ip_address(text)

@@ -31,7 +31,7 @@ def read_value(kind: object, value: object, *, from_text: bool) -> object:
         value = [part.strip() for part in value.split(",") if part.strip()]
     try:
         converted: object = msgspec.convert(value, kind, strict=not (from_text and isinstance(value, str)))
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, UnicodeError, RecursionError) as error:
         raise NotAllowed(allowed_of(kind)) from error
     for meta in metas_of(kind):
         has_form = (meta.extra or {}).get("form")
@@ -71,7 +71,7 @@ def shown(value: object) -> str:
 
 
 def shown_setting(group: str, name: str, value: object) -> str:
-    """As ``shown``, with secrets hidden; under a name that is no setting, also what may be one with its name misspelt."""
+    """As ``shown``, with secrets hidden; under a name that is no setting, also what may be a secret misnamed."""
     if group in GROUPS and name in kinds_of(GROUPS[group]):
         secret = is_secret(GROUPS[group], name)
     else:
