@@ -1,0 +1,68 @@
+"""The parts of the daemon put together: from settings, a store and ports to the services that endpoints use.
+
+Nothing is started here; the nursery tree (``ticketd.tree``) does that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.settings import Settings
+from handlers.services import Services
+from storage.clock import Clock
+from storage.engine import Engine
+from ticketd.credentials.external import ExternalIssuer
+from ticketd.metrics import Metrics
+from ticketd.ports.mail import Mailer
+from ticketd.ports.payments import PaymentGateway
+from ticketd.ports.sandbox_payments import SandboxGateway
+from ticketd.tasks.payments import PaymentDesk
+from ticketd.views.catalogue import Catalogue
+from ticketd.views.key_book import KeyBook
+from ticketd.views.positions import Positions
+from ticketd.views.seat_maps import SeatMaps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """The ports to the outside world, and the operator's identity provider."""
+
+    gateway: PaymentGateway
+    mailer: Mailer
+    sandbox: SandboxGateway | None = None
+    external: ExternalIssuer | None = None
+
+    def close(self) -> None:
+        """Closes what is kept open: the sandbox's ledger."""
+        if self.sandbox is not None:
+            self.sandbox.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where this daemon lives: its data folder and the address that the world knows it by."""
+
+    data: Path
+    public_url: str
+
+
+def build_services(
+    settings: Settings, place: Place, engine: Engine, clock: Clock, outside: Outside
+) -> Services:
+    """The services over a prepared store (``ticketd.first_start``). Reads the store; starts nothing."""
+    return Services(
+        settings=settings,
+        data=place.data,
+        public_url=place.public_url,
+        engine=engine,
+        clock=clock,
+        keys=KeyBook(engine, outside.external, settings.auth.leeway_seconds),
+        positions=Positions(engine),
+        catalogue=Catalogue(engine, clock),
+        seat_maps=SeatMaps(engine, clock),
+        gateway=outside.gateway,
+        payments=PaymentDesk(engine, clock, outside.gateway, settings.payments),
+        metrics=Metrics(),
+        sandbox=outside.sandbox,
+    )

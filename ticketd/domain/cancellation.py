@@ -1,0 +1,100 @@
+"""Cancelling an order: the seats go back on sale, the tickets die, and the money is due back, all in one commit."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from storage.engine import Transaction
+from storage.schema.ids import EventId, OrderId, UserId
+from storage.schema.records import OrderRecord, SaleRecord
+from storage.schema.states import OrderState, PaymentState, TicketState
+from ticketd.domain.order_book import find_order, save_order
+from ticketd.domain.reservations import (
+    ReleaseReservation,
+    release_reservation,
+    return_seats,
+    thaw_reservation,
+)
+from ticketd.domain.sales import load_sale
+from ticketd.domain.tickets import blocking_ticket, void_tickets
+from ticketd.errors import ErrorCode, Refusal
+
+
+class CancelOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A buyer takes an order back. ``event_id`` is the one that the order was found in."""
+
+    event_id: EventId
+    order_id: OrderId
+    user_id: UserId
+    session_id: str = ""
+
+
+def cancel_order(tx: Transaction, command: CancelOrder) -> OrderRecord:
+    """Cancels a whole order. ``refund_minor`` is what the buyer gets back: the total, less the fees if the event keeps
+    them, and 0 if no money was set aside yet.
+
+    Refuses in this order: ORDER_NOT_FOUND; ORDER_ALREADY_CANCELLED; ORDER_NOT_CANCELLABLE with ``reason`` NOT_PAID,
+    EVENT_STARTED, PAST_REFUNDABLE_UNTIL, TICKET_USED or TICKET_TRANSFERRED.
+    """
+    event_id, order = find_order(tx, command.user_id, command.order_id)
+    if order.state is OrderState.CANCELLED:
+        raise Refusal(ErrorCode.ORDER_ALREADY_CANCELLED)
+    sale = load_sale(tx, event_id)
+    _check_cancellable(tx, event_id, order, sale)
+    if order.payment_state is PaymentState.REQUIRES_ACTION:
+        return _cancel_unpaid(tx, event_id, order, command.session_id)
+    return_seats(tx, event_id, order.user_id, order.order_id, order.seats)
+    void_tickets(tx, event_id, order.order_id)
+    cancelled = replace(
+        order,
+        state=OrderState.CANCELLED,
+        payment_state=PaymentState.REFUND_PENDING,
+        refund_minor=refund_minor(order, sale),
+        cancelled_at_ms=tx.now_ms,
+        due_at_ms=tx.now_ms,
+        tries=0,
+    )
+    return save_order(tx, event_id, order, cancelled, "cancelled by the buyer", command.session_id)
+
+
+def refund_minor(order: OrderRecord, sale: SaleRecord) -> int:
+    """What a buyer gets back for a whole order, in minor units."""
+    return order.total_minor if sale.refund_fees else order.total_minor - order.fees_minor
+
+
+def _check_cancellable(tx: Transaction, event_id: EventId, order: OrderRecord, sale: SaleRecord) -> None:
+    reason = None
+    if order.state is OrderState.FAILED:
+        reason = "NOT_PAID"
+    elif tx.now_ms >= sale.date_ms:
+        reason = "EVENT_STARTED"
+    elif sale.refundable_until_ms is not None and tx.now_ms >= sale.refundable_until_ms:
+        reason = "PAST_REFUNDABLE_UNTIL"
+    else:
+        match blocking_ticket(tx, event_id, order):
+            case TicketState.USED:
+                reason = "TICKET_USED"
+            case TicketState.TRANSFERRED:
+                reason = "TICKET_TRANSFERRED"
+            case _:
+                pass
+    if reason is not None:
+        raise Refusal(ErrorCode.ORDER_NOT_CANCELLABLE, details={"reason": reason})
+
+
+def _cancel_unpaid(tx: Transaction, event_id: EventId, order: OrderRecord, session_id: str) -> OrderRecord:
+    """Cancels an order that waits for its buyer to act at the gateway: the hold ends, nothing was charged."""
+    thaw_reservation(tx, event_id, order.reservation_id)
+    release_reservation(
+        tx, ReleaseReservation(event_id=event_id, user_id=order.user_id, reservation_id=order.reservation_id)
+    )
+    cancelled = replace(
+        order,
+        state=OrderState.CANCELLED,
+        cancelled_at_ms=tx.now_ms,
+        redirect_url=None,
+        due_at_ms=tx.now_ms,
+        tries=0,
+    )
+    return save_order(tx, event_id, order, cancelled, "cancelled before it was paid", session_id)

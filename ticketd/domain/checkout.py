@@ -1,0 +1,255 @@
+"""From a hold to an order: begin a payment, then record what the gateway said to it. One commit each.
+
+The recovery points of an order, by its two states: INTENT/STARTED (the gateway was, or will be, asked), then
+PENDING/AUTHORIZED (sold, to be captured), PENDING/REQUIRES_ACTION (the buyer has to act), or FAILED. A task that died
+between two of them finds the order by its due time and goes on from there. The gateway itself is never called here.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from storage.engine import Transaction
+from storage.schema.ids import EventId, OrderId, PaymentMethodId, ReservationId, UserId
+from storage.schema.layout import (
+    BUYER_ORDERS,
+    EVENT_OF_ORDER,
+    RESERVATIONS,
+    SYSTEM,
+    buyer_partition,
+    event_partition,
+)
+from storage.schema.records import AddressRecord, OrderRecord, ReplyPlace, ReservationRecord
+from storage.schema.states import OrderState, PaymentState, ReservationState
+from ticketd.domain.order_book import load_order, save_order
+from ticketd.domain.payment_methods import find_payment_method
+from ticketd.domain.reservations import (
+    find_reservation,
+    freeze_reservation,
+    sell_reservation,
+    thaw_reservation,
+)
+from ticketd.domain.rooms import finish_entry
+from ticketd.domain.sales import load_sale
+from ticketd.errors import ErrorCode, Refusal
+
+
+class BeginCheckout(msgspec.Struct, frozen=True, kw_only=True):
+    """A buyer wants to pay a hold. ``freeze_ms`` is how long the hold may not end, ``resume_ms`` after how long the order
+    is looked at again if nobody recorded an outcome; ``gateway`` is the one in use, and ``return_url`` where its page
+    sends the buyer back to."""
+
+    order_id: OrderId
+    event_id: EventId
+    user_id: UserId
+    reservation_id: ReservationId
+    payment_method_id: PaymentMethodId
+    billing_address: AddressRecord
+    delivery_method: str
+    gateway: str
+    return_url: str
+    freeze_ms: int
+    resume_ms: int
+    session_id: str = ""
+    reply: ReplyPlace | None = None
+
+
+class OrderStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What names an order of an event in a step."""
+
+    event_id: EventId
+    order_id: OrderId
+
+
+class RecordAction(OrderStep, frozen=True, kw_only=True):
+    """The gateway wants the buyer to act at ``redirect_url``."""
+
+    payment_ref: str
+    redirect_url: str
+
+
+class RecordAuthorised(OrderStep, frozen=True, kw_only=True):
+    """The gateway has set the money aside as ``payment_ref``."""
+
+    payment_ref: str
+
+
+class RecordRefused(OrderStep, frozen=True, kw_only=True):
+    """The gateway has refused; no money was set aside."""
+
+    decline_code: str
+    payment_ref: str | None = None
+
+
+def begin_checkout(tx: Transaction, command: BeginCheckout) -> OrderRecord:
+    """Freezes the hold and writes the order as INTENT/STARTED.
+
+    Refuses in this order: RESERVATION_NOT_FOUND, RESERVATION_EXPIRED, ORDER_EXISTS (also while another payment for the
+    hold is under way), INVALID_PAYMENT_METHOD.
+    """
+    hold = find_reservation(tx, command.event_id, command.user_id, command.reservation_id, tx.now_ms)
+    if hold.state is not ReservationState.HELD:
+        raise Refusal(ErrorCode.ORDER_EXISTS, details={"order_id": str(hold.order_id)})
+    method = find_payment_method(tx, command.user_id, command.payment_method_id)
+    if method is None or method.gateway != command.gateway:
+        raise Refusal(ErrorCode.INVALID_PAYMENT_METHOD)
+    hold = freeze_reservation(
+        tx,
+        command.event_id,
+        command.user_id,
+        command.reservation_id,
+        command.order_id,
+        max(hold.expires_at_ms, tx.now_ms + command.freeze_ms),
+    )
+    order = _new_order(tx, command, hold, method.method_ref)
+    return save_order(tx, command.event_id, None, order, "payment begun", command.session_id)
+
+
+def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
+    """The money is set aside: the seats are sold, the place in the room is given on, the capture is due at once.
+
+    If the hold has ended meanwhile the order is FAILED instead, and its authorisation due to be voided. Recorded again,
+    it changes nothing.
+    """
+    order = load_order(tx, step.event_id, step.order_id)
+    if not _awaits_money(order):
+        return order
+    hold = RESERVATIONS.get(tx, event_partition(step.event_id), order.reservation_id)
+    authorised = replace(
+        order,
+        payment_state=PaymentState.AUTHORIZED,
+        payment_ref=step.payment_ref,
+        redirect_url=None,
+        due_at_ms=tx.now_ms,
+        tries=0,
+    )
+    if hold is None or hold.state is not ReservationState.PAYING or hold.order_id != order.order_id:
+        late = replace(authorised, state=OrderState.FAILED)
+        return save_order(tx, step.event_id, order, late, "authorised after the hold had ended")
+    sell_reservation(tx, step.event_id, order.reservation_id)
+    finish_entry(tx, step.event_id, order.entry_id)
+    _show_to_buyer(tx, step.event_id, order)
+    sold = replace(authorised, state=OrderState.PENDING)
+    return save_order(tx, step.event_id, order, sold, "authorised and sold")
+
+
+def record_action(tx: Transaction, step: RecordAction) -> OrderRecord:
+    """The buyer has to act: the order is PENDING/REQUIRES_ACTION until the hold's own end, and the seats stay held.
+
+    Recorded again, or once the hold has ended, it only leaves the order to be looked at.
+    """
+    order = load_order(tx, step.event_id, step.order_id)
+    if order.payment_state is not PaymentState.STARTED or order.state is not OrderState.INTENT:
+        return order
+    hold = RESERVATIONS.get(tx, event_partition(step.event_id), order.reservation_id)
+    waiting = replace(
+        order,
+        payment_state=PaymentState.REQUIRES_ACTION,
+        payment_ref=step.payment_ref,
+        redirect_url=step.redirect_url,
+    )
+    if hold is None or hold.state is not ReservationState.PAYING or hold.order_id != order.order_id:
+        late = replace(waiting, state=OrderState.FAILED, due_at_ms=tx.now_ms)
+        return save_order(tx, step.event_id, order, late, "needs the buyer after the hold had ended")
+    # The buyer was told when the hold ends: that is how long there is to act.
+    thaw_reservation(tx, step.event_id, order.reservation_id)
+    freeze_reservation(
+        tx, step.event_id, order.user_id, order.reservation_id, order.order_id, hold.expires_at_ms
+    )
+    _show_to_buyer(tx, step.event_id, order)
+    waiting = replace(waiting, state=OrderState.PENDING, due_at_ms=hold.expires_at_ms)
+    return save_order(tx, step.event_id, order, waiting, "needs the buyer")
+
+
+def record_refused(tx: Transaction, step: RecordRefused) -> OrderRecord:
+    """The payment was refused: the order is FAILED, and the hold lives on for another try until its own end."""
+    order = load_order(tx, step.event_id, step.order_id)
+    if not _awaits_money(order):
+        return order
+    _let_hold_live_on(tx, step.event_id, order)
+    failed = replace(
+        order,
+        state=OrderState.FAILED,
+        payment_state=PaymentState.FAILED,
+        decline_code=step.decline_code,
+        payment_ref=step.payment_ref or order.payment_ref,
+        redirect_url=None,
+        due_at_ms=None,
+    )
+    return save_order(tx, step.event_id, order, failed, f"refused: {step.decline_code}")
+
+
+def record_unreachable(tx: Transaction, step: OrderStep, recheck_ms: int | None) -> OrderRecord:
+    """The gateway gave no answer: the order is FAILED, the hold lives on.
+
+    ``recheck_ms`` is after how long to ask what became of the payment, since it may have been authorised all the same;
+    None if it certainly was not.
+    """
+    order = load_order(tx, step.event_id, step.order_id)
+    if order.state is not OrderState.INTENT:
+        return order
+    _let_hold_live_on(tx, step.event_id, order)
+    unknown = recheck_ms is not None
+    failed = replace(
+        order,
+        state=OrderState.FAILED,
+        payment_state=PaymentState.STARTED if unknown else PaymentState.FAILED,
+        due_at_ms=None if recheck_ms is None else tx.now_ms + recheck_ms,
+    )
+    return save_order(tx, step.event_id, order, failed, "gateway unreachable")
+
+
+def end_unpaid(tx: Transaction, step: OrderStep) -> OrderRecord:
+    """The buyer never acted, and the hold's time is over: the order is FAILED, its payment due to be voided."""
+    order = load_order(tx, step.event_id, step.order_id)
+    if order.state is not OrderState.PENDING or order.payment_state is not PaymentState.REQUIRES_ACTION:
+        return order
+    _let_hold_live_on(tx, step.event_id, order)
+    failed = replace(order, state=OrderState.FAILED, redirect_url=None, due_at_ms=tx.now_ms)
+    return save_order(tx, step.event_id, order, failed, "the buyer did not act in time")
+
+
+def _awaits_money(order: OrderRecord) -> bool:
+    return order.state in {OrderState.INTENT, OrderState.PENDING} and order.payment_state in {
+        PaymentState.STARTED,
+        PaymentState.REQUIRES_ACTION,
+    }
+
+
+def _let_hold_live_on(tx: Transaction, event_id: EventId, order: OrderRecord) -> None:
+    hold = RESERVATIONS.get(tx, event_partition(event_id), order.reservation_id)
+    if hold is not None and hold.state is ReservationState.PAYING and hold.order_id == order.order_id:
+        thaw_reservation(tx, event_id, order.reservation_id)
+
+
+def _show_to_buyer(tx: Transaction, event_id: EventId, order: OrderRecord) -> None:
+    BUYER_ORDERS.put(tx, event_id, buyer_partition(order.user_id), order.order_id)
+    EVENT_OF_ORDER.put(tx, event_id, SYSTEM, order.order_id)
+
+
+def _new_order(
+    tx: Transaction, command: BeginCheckout, hold: ReservationRecord, method_ref: str
+) -> OrderRecord:
+    return OrderRecord(
+        order_id=command.order_id,
+        user_id=command.user_id,
+        reservation_id=command.reservation_id,
+        entry_id=hold.entry_id,
+        state=OrderState.INTENT,
+        payment_state=PaymentState.STARTED,
+        seats=hold.seats,
+        subtotal_minor=hold.subtotal_minor,
+        fees_minor=hold.fees_minor,
+        taxes_minor=hold.taxes_minor,
+        total_minor=hold.subtotal_minor + hold.fees_minor + hold.taxes_minor,
+        currency=load_sale(tx, command.event_id).currency,
+        delivery_method=command.delivery_method,
+        billing_address=command.billing_address,
+        payment_method_id=command.payment_method_id,
+        method_ref=method_ref,
+        return_url=command.return_url,
+        created_at_ms=tx.now_ms,
+        due_at_ms=tx.now_ms + command.resume_ms,
+        reply=command.reply,
+    )

@@ -1,0 +1,167 @@
+"""What becomes of an order's money once it is set aside: captured, voided, refunded. One commit for each outcome.
+
+Which call of the gateway is next follows from the order's two states (``next_move``); the payments task makes it and
+records here what came of it. Recorded again, an outcome changes nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from msgspec.structs import replace
+
+from storage.engine import Transaction
+from storage.schema.ids import TicketId
+from storage.schema.records import OrderRecord
+from storage.schema.states import OrderState, PaymentState
+from ticketd.domain.checkout import OrderStep
+from ticketd.domain.order_book import load_order, save_order
+from ticketd.domain.reservations import return_seats
+from ticketd.domain.tickets import IssueTickets, issue_tickets
+
+
+class Move(enum.Enum):
+    """What is to be done next about an order's money."""
+
+    AUTHORISE = "authorise"
+    """Ask again for the authorisation, under the same key: the answer was lost."""
+    AWAIT_BUYER = "await buyer"
+    """Look whether the buyer has acted; end the order if the time to act is over."""
+    CAPTURE = "capture"
+    FIND_LOST = "find lost"
+    """The order was given up without an answer: ask again under the same key, and void what was set aside."""
+    VOID = "void"
+    REFUND = "refund"
+    """Refund what was captured, or void what was only set aside."""
+    NOTHING = "nothing"
+
+
+class ConfirmOrder(OrderStep, frozen=True, kw_only=True):
+    """The money was captured. ``ticket_ids``, one for each seat, and ``seed``, 32 random bytes, are new; ``kid`` names the
+    key that signs the tickets' codes."""
+
+    ticket_ids: tuple[TicketId, ...]
+    seed: bytes
+    kid: str
+
+
+class PutOff(OrderStep, frozen=True, kw_only=True):
+    """A step could not be made; try again after ``delay_ms``."""
+
+    delay_ms: int
+
+
+def next_move(order: OrderRecord) -> Move:
+    """What is to be done next about an order's money, by its states alone."""
+    match order.state, order.payment_state:
+        case OrderState.INTENT, PaymentState.STARTED:
+            return Move.AUTHORISE
+        case OrderState.PENDING, PaymentState.REQUIRES_ACTION:
+            return Move.AWAIT_BUYER
+        case OrderState.PENDING, PaymentState.AUTHORIZED:
+            return Move.CAPTURE
+        case OrderState.FAILED, PaymentState.STARTED:
+            return Move.FIND_LOST
+        case (
+            (OrderState.FAILED | OrderState.CANCELLED),
+            (PaymentState.AUTHORIZED | PaymentState.REQUIRES_ACTION),
+        ):
+            return Move.VOID
+        case _, PaymentState.REFUND_PENDING:
+            return Move.REFUND
+        case _:
+            return Move.NOTHING
+
+
+def confirm_order(tx: Transaction, command: ConfirmOrder) -> OrderRecord:
+    """The money is in: the order is CONFIRMED, and its tickets are issued in the same commit.
+
+    An order that was cancelled meanwhile is left as it is: its refund is due already.
+    """
+    order = load_order(tx, command.event_id, command.order_id)
+    if order.state is not OrderState.PENDING or order.payment_state is not PaymentState.AUTHORIZED:
+        return order
+    issued = issue_tickets(
+        tx,
+        IssueTickets(
+            event_id=command.event_id,
+            order_id=order.order_id,
+            user_id=order.user_id,
+            seats=order.seats,
+            ticket_ids=command.ticket_ids,
+            seed=command.seed,
+            kid=command.kid,
+        ),
+    )
+    confirmed = replace(
+        order,
+        state=OrderState.CONFIRMED,
+        payment_state=PaymentState.CAPTURED,
+        confirmed_at_ms=tx.now_ms,
+        ticket_ids=issued,
+        due_at_ms=None,
+        tries=0,
+    )
+    return save_order(tx, command.event_id, order, confirmed, "captured")
+
+
+def record_voided(tx: Transaction, step: OrderStep) -> OrderRecord:
+    """What was set aside is free again: nothing was charged."""
+    return _end_payment(tx, step, PaymentState.VOIDED, "voided")
+
+
+def record_refunded(tx: Transaction, step: OrderStep) -> OrderRecord:
+    """What was to be given back was given back."""
+    return _end_payment(tx, step, PaymentState.REFUNDED, "refunded")
+
+
+def record_nothing_lost(tx: Transaction, step: OrderStep) -> OrderRecord:
+    """An order that was given up without an answer had set no money aside."""
+    return _end_payment(tx, step, PaymentState.FAILED, "no money was set aside")
+
+
+def record_found(tx: Transaction, step: OrderStep, payment_ref: str) -> OrderRecord:
+    """An order that was given up without an answer had set money aside, which is due to be voided."""
+    order = load_order(tx, step.event_id, step.order_id)
+    if next_move(order) is not Move.FIND_LOST:
+        return order
+    found = replace(
+        order, payment_state=PaymentState.AUTHORIZED, payment_ref=payment_ref, due_at_ms=tx.now_ms, tries=0
+    )
+    return save_order(tx, step.event_id, order, found, "authorised although no answer came")
+
+
+def record_capture_refused(tx: Transaction, step: OrderStep) -> OrderRecord:
+    """The gateway refuses the capture for good: no money, so no tickets. The order is FAILED, its seats go back on sale."""
+    order = load_order(tx, step.event_id, step.order_id)
+    if next_move(order) is not Move.CAPTURE:
+        return order
+    return_seats(tx, step.event_id, order.user_id, order.order_id, order.seats)
+    failed = replace(order, state=OrderState.FAILED, payment_state=PaymentState.FAILED, due_at_ms=None)
+    return save_order(tx, step.event_id, order, failed, "capture refused")
+
+
+def wake_order(tx: Transaction, step: OrderStep, at_ms: int | None = None) -> OrderRecord:
+    """Makes an unfinished order due at ``at_ms``, or at once: something has happened at the gateway."""
+    order = load_order(tx, step.event_id, step.order_id)
+    if next_move(order) is Move.NOTHING:
+        return order
+    due_at_ms = tx.now_ms if at_ms is None else at_ms
+    return save_order(tx, step.event_id, order, replace(order, due_at_ms=due_at_ms), "")
+
+
+def put_off(tx: Transaction, command: PutOff) -> OrderRecord:
+    """Counts a try that came to nothing, and makes the order due again later."""
+    order = load_order(tx, command.event_id, command.order_id)
+    if next_move(order) is Move.NOTHING:
+        return order
+    later = replace(order, due_at_ms=tx.now_ms + command.delay_ms, tries=order.tries + 1)
+    return save_order(tx, command.event_id, order, later, "")
+
+
+def _end_payment(tx: Transaction, step: OrderStep, end: PaymentState, what: str) -> OrderRecord:
+    order = load_order(tx, step.event_id, step.order_id)
+    if order.payment_state is end:
+        return order
+    ended = replace(order, payment_state=end, due_at_ms=None, tries=0)
+    return save_order(tx, step.event_id, order, ended, what)

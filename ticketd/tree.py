@@ -1,0 +1,192 @@
+"""The one tree of nurseries. Everything that runs in the daemon hangs in it, and nothing is started anywhere else.
+
+    signals and the end
+    └─ writer                the pinned thread; ends last, once it has committed what was asked of it
+       └─ tasks              rooms · holds · payments · transfers · mails · housekeeping
+          └─ listeners       operator · public: they start last and stop first
+
+A task that fails takes the whole tree with it: a half-dead daemon that still answers is the worst state there is.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from config.settings import ServerSettings, Settings
+from handlers.call import ListenerKind
+from handlers.quart_app import build_app
+from handlers.router import Router
+from handlers.routes import ENDPOINTS
+from handlers.serve import Server
+from handlers.services import Services
+from storage.clock import Clock, SystemClock
+from storage.engine import Engine
+from storage.open import open_engine
+from storage.schema.events import EVENT_CODEC
+from ticketd.app import Place, build_services
+from ticketd.first_start import prepare_store
+from ticketd.front.limits import FrontLimits
+from ticketd.front.listeners import (
+    BoundAddress,
+    ListenerName,
+    NamedListener,
+    open_tcp_listener,
+    open_unix_listener,
+)
+from ticketd.front.serve import serve_listeners
+from ticketd.outside import open_outside
+from ticketd.ports.mail import Mailer
+from ticketd.tasks.holds import run_holds
+from ticketd.tasks.housekeeping import run_housekeeping
+from ticketd.tasks.mails import run_mails
+from ticketd.tasks.rooms import run_rooms
+from ticketd.tasks.transfers import run_transfers
+
+SOCKET_FILE: Final = "operator.sock"
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("ticketd.tree")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A daemon that is ready: where it listens, and what it is made of."""
+
+    public: BoundAddress
+    operator: BoundAddress
+    public_url: str
+    services: Services
+
+
+OnReady = Callable[[Running], None]
+
+
+async def run_daemon(settings: Settings, data: Path, on_ready: OnReady) -> None:
+    """Serves until SIGTERM or SIGINT, then ends in order. ``on_ready`` is called once all listeners are open.
+
+    Raises StorageError or ListenError if it cannot start, and whatever a part of it failed with.
+    """
+    clock = SystemClock()
+    stop = trio.Event()
+    async with trio.open_nursery() as signals:
+        await signals.start(_watch_signals, stop)
+        with open_engine(data, settings.storage, clock, EVENT_CODEC) as engine:
+            async with trio.open_nursery() as writer:
+                await writer.start(engine.run)
+                await _run_above_writer(settings, data, engine, clock, _End(stop, on_ready))
+                writer.cancel_scope.cancel()
+        signals.cancel_scope.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How the daemon tells that it is ready, and how it learns that it is to stop."""
+
+    stop: trio.Event
+    on_ready: OnReady
+
+
+async def _run_above_writer(settings: Settings, data: Path, engine: Engine, clock: Clock, end: _End) -> None:
+    await prepare_store(engine, clock.now_ms())
+    listeners = ExitStack()
+    with listeners:
+        public = await open_tcp_listener(settings.server.bind, ListenerName.PUBLIC)
+        listeners.callback(public.close)
+        operator = await _open_operator_listener(settings.server, data)
+        listeners.callback(operator.close)
+        url = settings.server.public_url or f"http://{public.address}"
+        outside = open_outside(settings, data, url, clock)
+        listeners.callback(outside.close)
+        place = Place(data=data, public_url=url)
+        services = build_services(settings, place, engine, clock, outside)
+        async with trio.open_nursery() as tasks:
+            await tasks.start(run_tasks, services, outside.mailer)
+            await _serve(services, public, operator, end)
+            tasks.cancel_scope.cancel()
+
+
+async def run_tasks(
+    services: Services, mailer: Mailer, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """The long-lived tasks, until they are cancelled; ready once each of them is. One that fails ends them all."""
+    engine, clock = services.engine, services.clock
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run_rooms, engine, clock)
+        await nursery.start(run_holds, engine, clock)
+        await nursery.start(services.payments.run)
+        await nursery.start(run_transfers, engine, clock)
+        await nursery.start(run_mails, engine, clock, mailer)
+        await nursery.start(run_housekeeping, engine, clock, services.settings)
+        task_status.started()
+
+
+async def _serve(services: Services, public: NamedListener, operator: NamedListener, end: _End) -> None:
+    settings = services.settings.server
+    server = Server(services, Router(ENDPOINTS))
+    operator_kind = ListenerKind.OPERATOR if operator.address.path is not None else ListenerKind.OPERATOR_TCP
+    limits = front_limits(settings)
+    public_app = build_app(server, ENDPOINTS, ListenerKind.PUBLIC, settings.max_body_bytes)
+    operator_app = build_app(server, ENDPOINTS, operator_kind, settings.operator_max_body_bytes)
+    async with trio.open_nursery() as nursery:
+
+        async def serve(
+            door: NamedListener,
+            *,
+            task_status: trio.TaskStatus[list[BoundAddress]] = trio.TASK_STATUS_IGNORED,
+        ) -> None:
+            app = public_app if door is public else operator_app
+            await serve_listeners(app, [door], limits, stop=end.stop, task_status=task_status)
+
+        await nursery.start(serve, operator)
+        await nursery.start(serve, public)
+        end.on_ready(
+            Running(
+                public=public.address,
+                operator=operator.address,
+                public_url=services.public_url,
+                services=services,
+            )
+        )
+
+
+async def _open_operator_listener(settings: ServerSettings, data: Path) -> NamedListener:
+    if settings.operator_bind:
+        return await open_tcp_listener(settings.operator_bind, ListenerName.OPERATOR)
+    return open_unix_listener(data / SOCKET_FILE, ListenerName.OPERATOR)
+
+
+def front_limits(settings: ServerSettings) -> FrontLimits:
+    """What one connection may take, by the settings."""
+    return FrontLimits(
+        max_connections=settings.max_connections,
+        header_timeout_seconds=settings.header_timeout_seconds,
+        body_timeout_seconds=settings.body_timeout_seconds,
+        idle_timeout_seconds=settings.idle_timeout_seconds,
+        send_timeout_seconds=settings.send_timeout_seconds,
+        shutdown_seconds=max(settings.shutdown_seconds - _LEFT_FOR_THE_REST_SECONDS, 1),
+        max_header_bytes=settings.max_header_bytes,
+    )
+
+
+_LEFT_FOR_THE_REST_SECONDS: Final = 2
+"""Of the time to shut down, what the tasks and the writer have after the listeners."""
+
+
+async def _watch_signals(
+    stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            if stop.is_set():
+                # Asked a second time: no more waiting.
+                raise SystemExit(128 + number)
+            _log.info("stopping", signal=signal.Signals(number).name)
+            stop.set()
