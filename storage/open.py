@@ -12,27 +12,39 @@ from storage.data_folder import STORE_FILE, DataFolder, check_folder
 from storage.engine import EventCodec, StorageError
 from storage.lmdb_engine import open_lmdb
 from storage.snapshots import StoreReads
-from storage.writer import InlineEngine, ThreadedEngine, WriterLimits, WritingEngine
+from storage.writer import InlineEngine, ThreadedEngine, WriterLimits
 
 
 @contextmanager
 def open_engine(
-    data: Path, settings: StorageSettings, clock: Clock, codec: EventCodec, inline: bool = False
-) -> Iterator[WritingEngine]:
-    """The engine over the folder ``data``, which is made if need be and owned by this process until the block ends.
+    data: Path, settings: StorageSettings, clock: Clock, codec: EventCodec
+) -> Iterator[ThreadedEngine]:
+    """The daemon's engine over the folder ``data``, which is made if need be and owned until the block ends.
 
-    With a thread of its own for the daemon, whose ``run`` must be started before anything is submitted; ``inline`` for
-    tools that change a store while no daemon runs. Refuses with StorageError what ``DataFolder.open`` and ``open_lmdb``
-    refuse, in that order.
+    Its ``run`` must be started in a nursery before anything is submitted. Refuses with StorageError what
+    ``DataFolder.open`` and ``open_lmdb`` refuse, in that order.
     """
     with DataFolder.open(data, min_free_bytes=settings.min_free_bytes) as folder:
         backend = open_lmdb(folder.store_path, settings.map_size_bytes)
         try:
-            if inline:
-                yield InlineEngine(backend, clock, codec)
-            else:
-                limits = WriterLimits(batch_max=settings.batch_max, queue_max=settings.queue_max)
-                yield ThreadedEngine(backend, clock, codec, limits)
+            limits = WriterLimits(batch_max=settings.batch_max, queue_max=settings.queue_max)
+            yield ThreadedEngine(backend, clock, codec, limits)
+        finally:
+            backend.close()
+
+
+@contextmanager
+def open_inline_engine(
+    data: Path, settings: StorageSettings, clock: Clock, codec: EventCodec, *, synced: bool = True
+) -> Iterator[InlineEngine]:
+    """The same without a thread: for tools that change a store while no daemon runs, and for simulations.
+
+    ``synced=False`` gives up durability and is for simulations alone. Refuses what ``open_engine`` refuses.
+    """
+    with DataFolder.open(data, min_free_bytes=settings.min_free_bytes) as folder:
+        backend = open_lmdb(folder.store_path, settings.map_size_bytes, synced=synced)
+        try:
+            yield InlineEngine(backend, clock, codec)
         finally:
             backend.close()
 
