@@ -44,11 +44,12 @@ from ticketd.front.listeners import (
 from ticketd.front.serve import serve_listeners
 from ticketd.outside import open_outside
 from ticketd.ports.mail import Mailer
-from ticketd.tasks.holds import run_holds
+from ticketd.tasks.deadlines import run_due_work
+from ticketd.tasks.holds import hold_expiry
 from ticketd.tasks.housekeeping import run_housekeeping
-from ticketd.tasks.mails import run_mails
+from ticketd.tasks.mails import mail_delivery
 from ticketd.tasks.rooms import run_rooms
-from ticketd.tasks.transfers import run_transfers
+from ticketd.tasks.transfers import transfer_expiry
 
 SOCKET_FILE: Final = "operator.sock"
 
@@ -119,10 +120,10 @@ async def run_tasks(
     engine, clock = services.engine, services.clock
     async with trio.open_nursery() as nursery:
         await nursery.start(run_rooms, engine, clock)
-        await nursery.start(run_holds, engine, clock)
+        await nursery.start(run_due_work, engine, clock, hold_expiry(engine))
         await nursery.start(services.payments.run)
-        await nursery.start(run_transfers, engine, clock)
-        await nursery.start(run_mails, engine, clock, mailer)
+        await nursery.start(run_due_work, engine, clock, transfer_expiry(engine))
+        await nursery.start(run_due_work, engine, clock, mail_delivery(engine, mailer))
         await nursery.start(run_housekeeping, engine, clock, services.settings)
         task_status.started()
 
