@@ -24,8 +24,10 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
     ("config",),
     ("storage",),
     ("ticketd.errors", "ticketd.ids", "ticketd.clock", "ticketd.metrics"),
+    # Pure forms, which know neither store nor sale: texts that are signed, printed or read.
+    ("ticketd.credentials", "ticketd.event_file", "ticketd.tickets"),
     ("ticketd.domain",),
-    ("ticketd.credentials", "ticketd.tickets", "ticketd.event_file", "ticketd.ports", "ticketd.views"),
+    ("ticketd.ports", "ticketd.views"),
     ("ticketd.tasks",),
     ("handlers",),
     ("ticketd.front",),
