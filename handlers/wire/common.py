@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated
-from uuid import UUID
+from typing import Annotated, TypeVar
 
 import msgspec
+
+Item = TypeVar("Item")
 
 Money = Annotated[
     Decimal, msgspec.Meta(description="An amount with exactly the currency's decimals", examples=[1500.00])
@@ -62,8 +64,8 @@ class PageQuery(msgspec.Struct, frozen=True, kw_only=True):
     per_page: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
 
 
-def page_of(items: list[UUID], query: PageQuery) -> tuple[list[UUID], Pagination]:
-    """The ids of the page that is asked for."""
+def page_of(items: Sequence[Item], query: PageQuery) -> tuple[Sequence[Item], Pagination]:
+    """The items of the page that is asked for."""
     start = (query.page - 1) * query.per_page
     return (
         items[start : start + query.per_page],

@@ -255,7 +255,6 @@ class ReplyPlace(Record, frozen=True, kw_only=True):
 
     digest: bytes
     fingerprint: bytes
-    request_id: str
 
 
 class OrderRecord(Record, frozen=True, kw_only=True):
@@ -282,6 +281,7 @@ class OrderRecord(Record, frozen=True, kw_only=True):
     method_ref: str
     payment_ref: str | None = None
     redirect_url: str | None = None
+    return_url: str
     decline_code: str | None = None
     refund_minor: int = 0
     created_at_ms: int

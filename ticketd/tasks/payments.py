@@ -188,6 +188,13 @@ class PaymentDesk:
             except trio.TooSlowError:
                 raise GatewayUnavailable("no answer in time", effect_possible=True) from None
 
+    async def forget_method(self, method_ref: str) -> None:
+        """Asks the gateway to forget a card; if it cannot be asked now, the card is merely never used again."""
+        try:
+            await self.call_gateway(lambda: self._gateway.forget_method(method_ref))
+        except GatewayUnavailable as trouble:
+            _log.warning("card not forgotten by the gateway", problem=str(trouble))
+
     async def place_order(self, begin: BeginCheckout) -> bytes:
         """Pays a hold and answers with the body of its 201. Refuses what ``begin_checkout`` does, then PAYMENT_DECLINED
         with ``decline_code``, PAYMENT_UNAVAILABLE, or RESERVATION_EXPIRED if the hold ended before the gateway's answer.

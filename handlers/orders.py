@@ -1,0 +1,272 @@
+"""Orders: placing one for a hold, looking at one's own, cancelling.
+
+Placing is a job of the payment desk: it goes on when the client is gone, and the 201 is stored in the commit that sells
+the seats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, cast
+
+import msgspec
+
+from handlers.answers import answer, encode_json, money, optional_time, time_text
+from handlers.call import AnyCall, Call, Reply, parse_uuid
+from handlers.commit import Decision, commit
+from handlers.payment_methods import stored_address
+from handlers.services import Services
+from handlers.ticket_art import download_url, qr_code_of
+from handlers.wire.common import PageQuery, page_of
+from handlers.wire.orders import (
+    CreateOrder,
+    DeliveryMethod,
+    NextAction,
+    OrderCancelled,
+    OrderCreated,
+    OrderDetails,
+    OrderEvent,
+    OrderList,
+    OrderSeat,
+    OrderSummary,
+    OrderTicket,
+)
+from storage.engine import Reader, Transaction
+from storage.schema.ids import EventId, OrderId, PaymentMethodId, ReservationId, seat_id
+from storage.schema.layout import (
+    BUYER_ORDERS,
+    EVENT,
+    ORDERS,
+    RESERVATIONS,
+    SALE,
+    SYSTEM,
+    buyer_partition,
+    event_partition,
+)
+from storage.schema.records import OrderRecord, ReplyPlace, TicketRecord
+from storage.schema.states import OrderState, PaymentState
+from ticketd.credentials.keyring import TokenKind
+from ticketd.domain.cancellation import CancelOrder, cancel_order
+from ticketd.domain.checkout import BeginCheckout
+from ticketd.domain.order_book import find_order
+from ticketd.domain.seat_labels import seat_labels
+from ticketd.domain.tickets import order_tickets
+from ticketd.errors import ErrorCode, Refusal
+from ticketd.ids import new_id
+
+_NOT_CHARGED: Final = "NOT_CHARGED"
+_PROCESSING: Final = "PROCESSING"
+
+
+async def create_order(services: Services, call: Call[CreateOrder]) -> Reply:
+    """201 with the order, PENDING/AUTHORIZED, or PENDING/REQUIRES_ACTION with ``next_action``."""
+    body, event_id = call.body, call.principal.event_id
+    method = parse_uuid(body.payment_method_id)
+    if method is None:
+        raise Refusal(ErrorCode.INVALID_PAYMENT_METHOD)
+    order_id = OrderId(new_id())
+    begin = BeginCheckout(
+        order_id=order_id,
+        event_id=event_id,
+        user_id=call.principal.user_id,
+        reservation_id=ReservationId(body.reservation_id),
+        payment_method_id=PaymentMethodId(method),
+        billing_address=stored_address(body.billing_address),
+        delivery_method=body.delivery_method,
+        gateway=services.gateway.name,
+        return_url=f"{services.public_url}/orders/{order_id}",
+        freeze_ms=services.settings.payments.freeze_seconds * 1000,
+        resume_ms=services.payments.resume_ms,
+        session_id=call.session_id,
+        reply=_reply_place(call),
+    )
+    created = await services.payments.place_order(begin)
+    headers = (("Location", f"/v1/orders/{order_id}"),)
+    return Reply(status=201, body=created, headers=headers, kept=begin.reply is not None)
+
+
+def render_created(reader: Reader, event_id: EventId, order: OrderRecord) -> bytes:
+    """The body of the 201 that answers a placed order."""
+    return encode_json(
+        OrderCreated(
+            order_id=order.order_id,
+            reservation_id=order.reservation_id,
+            status=order.state.value,
+            seats=_seats(reader, event_id, order),
+            currency=order.currency,
+            subtotal=money(order.subtotal_minor, order.currency),
+            fees=money(order.fees_minor, order.currency),
+            taxes=money(order.taxes_minor, order.currency),
+            total=money(order.total_minor, order.currency),
+            payment_status=order.payment_state.value,
+            delivery_method=cast(DeliveryMethod, order.delivery_method),
+            created_at=time_text(order.created_at_ms),
+            next_action=_next_action(reader, event_id, order),
+        )
+    )
+
+
+async def list_orders(services: Services, call: AnyCall) -> Reply:
+    """200 with the buyer's orders, newest first; with an access token, those of its event."""
+    query = call.query_as(PageQuery)
+    user_id, only = call.principal.user_id, _only_event(call)
+    with services.engine.snapshot() as view:
+        owned = [
+            (OrderId(parts[0]), event_id)  # type: ignore[arg-type]  # the table's only part
+            for parts, event_id in BUYER_ORDERS.scan(view, buyer_partition(user_id), reverse=True)
+            if only is None or event_id == only
+        ]
+        shown, pagination = page_of(owned, query)
+        orders = [_summary(view, event_id, order_id) for order_id, event_id in shown]
+    return answer(OrderList(orders=orders, pagination=pagination))
+
+
+async def get_order(services: Services, call: AnyCall) -> Reply:
+    """200 with the order and, once it is CONFIRMED, its tickets."""
+    order_id = OrderId(call.path_id("order_id", ErrorCode.ORDER_NOT_FOUND))
+    with services.engine.snapshot() as view:
+        event_id, order = find_order(view, call.principal.user_id, order_id)
+        _check_event(call, event_id)
+        details = _details(view, event_id, order)
+        tickets = order_tickets(view, event_id, order)
+    shown = [await _ticket(services, event_id, ticket) for ticket in tickets]
+    return answer(msgspec.structs.replace(details, tickets=shown))
+
+
+async def cancel_own_order(services: Services, call: AnyCall) -> Reply:
+    """200: the order is cancelled, its seats are on sale again, its money is on its way back."""
+    order_id = OrderId(call.path_id("order_id", ErrorCode.ORDER_NOT_FOUND))
+    user_id = call.principal.user_id
+    buyer = buyer_partition(user_id)
+    with services.engine.snapshot() as view:
+        event_id, _ = find_order(view, user_id, order_id)
+    _check_event(call, event_id)
+    command = CancelOrder(event_id=event_id, order_id=order_id, user_id=user_id, session_id=call.session_id)
+
+    def decide(tx: Transaction) -> OrderRecord:
+        return cancel_order(tx, command)
+
+    partitions = (event_partition(event_id), buyer, SYSTEM)
+    return await commit(services, call, Decision("cancel_order", partitions, decide, _cancelled))
+
+
+def _cancelled(order: OrderRecord) -> Reply:
+    refunding = order.payment_state is PaymentState.REFUND_PENDING
+    return answer(
+        OrderCancelled(
+            order_id=order.order_id,
+            status=order.state.value,
+            refund_amount=money(order.refund_minor, order.currency),
+            currency=order.currency,
+            refund_status=_PROCESSING if refunding else _NOT_CHARGED,
+            cancelled_at=time_text(order.cancelled_at_ms or 0),
+        )
+    )
+
+
+def _reply_place(call: AnyCall) -> ReplyPlace | None:
+    if call.idempotent is None:
+        return None
+    return ReplyPlace(digest=call.idempotent.digest, fingerprint=call.idempotent.fingerprint)
+
+
+def _only_event(call: AnyCall) -> EventId | None:
+    """The event that an access token is limited to; None for a user token."""
+    claims = call.principal.needed_claims
+    return claims.event_id if claims.kind is TokenKind.ACCESS else None
+
+
+def _check_event(call: AnyCall, event_id: EventId) -> None:
+    """Refuses EVENT_MISMATCH for an access token of another event; the buyer is the same, so nothing is given away."""
+    only = _only_event(call)
+    if only is not None and only != event_id:
+        raise Refusal(ErrorCode.EVENT_MISMATCH)
+
+
+def _seats(reader: Reader, event_id: EventId, order: OrderRecord) -> list[OrderSeat]:
+    hold = RESERVATIONS.get(reader, event_partition(event_id), order.reservation_id)
+    prices: Sequence[tuple[int, int]] = hold.prices if hold is not None else ((0, 0),) * len(order.seats)
+    labels = seat_labels(reader, event_id, order.seats)
+    return [
+        OrderSeat(
+            seat_id=seat_id(event_id, seat),
+            section=label.section,
+            row=label.row,
+            seat=label.seat,
+            price=money(price, order.currency),
+        )
+        for seat, label, (price, _) in zip(order.seats, labels, prices, strict=True)
+    ]
+
+
+def _next_action(reader: Reader, event_id: EventId, order: OrderRecord) -> NextAction | msgspec.UnsetType:
+    if order.payment_state is not PaymentState.REQUIRES_ACTION or order.redirect_url is None:
+        return msgspec.UNSET
+    hold = RESERVATIONS.get(reader, event_partition(event_id), order.reservation_id)
+    kind: Literal["REDIRECT"] = "REDIRECT"
+    return NextAction(
+        type=kind,
+        redirect_url=order.redirect_url,
+        expires_at=time_text(order.created_at_ms if hold is None else hold.expires_at_ms),
+    )
+
+
+def _event(reader: Reader, event_id: EventId) -> OrderEvent:
+    partition = event_partition(event_id)
+    event, sale = EVENT.get(reader, partition), SALE.get(reader, partition)
+    if event is None or sale is None:
+        raise LookupError(f"event {event_id} has orders and no record")
+    return OrderEvent(
+        event_id=event_id, name=event.name, date=time_text(sale.date_ms), venue=event.venue.name
+    )
+
+
+def _summary(reader: Reader, event_id: EventId, order_id: OrderId) -> OrderSummary:
+    order = ORDERS.get(reader, event_partition(event_id), order_id)
+    if order is None:
+        raise LookupError(f"event {event_id}: there is no order {order_id}")
+    return OrderSummary(
+        order_id=order.order_id,
+        event=_event(reader, event_id),
+        seat_count=len(order.seats),
+        currency=order.currency,
+        total=money(order.total_minor, order.currency),
+        status=order.state.value,
+        payment_status=order.payment_state.value,
+        created_at=time_text(order.created_at_ms),
+        confirmed_at=optional_time(order.confirmed_at_ms),
+        cancelled_at=optional_time(order.cancelled_at_ms),
+    )
+
+
+def _details(reader: Reader, event_id: EventId, order: OrderRecord) -> OrderDetails:
+    cancelled = order.state is OrderState.CANCELLED
+    return OrderDetails(
+        order_id=order.order_id,
+        reservation_id=order.reservation_id,
+        event=_event(reader, event_id),
+        seats=_seats(reader, event_id, order),
+        currency=order.currency,
+        subtotal=money(order.subtotal_minor, order.currency),
+        fees=money(order.fees_minor, order.currency),
+        taxes=money(order.taxes_minor, order.currency),
+        total=money(order.total_minor, order.currency),
+        status=order.state.value,
+        payment_status=order.payment_state.value,
+        delivery_method=cast(DeliveryMethod, order.delivery_method),
+        tickets=[],
+        created_at=time_text(order.created_at_ms),
+        confirmed_at=optional_time(order.confirmed_at_ms),
+        cancelled_at=optional_time(order.cancelled_at_ms),
+        refund_amount=money(order.refund_minor, order.currency) if cancelled else None,
+        next_action=_next_action(reader, event_id, order),
+    )
+
+
+async def _ticket(services: Services, event_id: EventId, ticket: TicketRecord) -> OrderTicket:
+    return OrderTicket(
+        ticket_id=ticket.ticket_id,
+        qr_code=await qr_code_of(services, event_id, ticket),
+        download_url=download_url(services, ticket),
+        status=ticket.state.value,
+    )
