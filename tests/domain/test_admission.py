@@ -293,6 +293,7 @@ async def test_an_opening_put_off_makes_no_two_places_one(tmp_path: Path) -> Non
         first = await stage.join_many(range(4))
         clock.at_ms = OPENS_MS
         await stage.advance(limit=1)
+        late = await stage.join(9)
         await stage.set_sale(replace(sale, general_sale_start_ms=OPENS_MS + MINUTE_MS))
         assert peek(stage) == OPENS_MS + MINUTE_MS
         second = await stage.join_many(range(10, 14))
@@ -300,8 +301,9 @@ async def test_an_opening_put_off_makes_no_two_places_one(tmp_path: Path) -> Non
         await stage.advance_all()
         clock.at_ms = OPENS_MS + MINUTE_MS
         await stage.advance_all()
-        assert [position(stage, one) for one in [*first, *second]] == [0, 1, 2, 3, 4, 5, 6, 7]
         stage.recount()
+        in_order = [first[0], late, *first[1:], *second]
+        assert [position(stage, one) for one in in_order] == list(range(9))
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
@@ -341,6 +343,27 @@ async def test_a_cancelled_sale_ends_its_lobby_too(tmp_path: Path) -> None:
         assert await stage.advance(limit=3) == OPENS_MS - 1000
         assert await stage.advance(limit=3) is None
         assert stage.room().lobby == 0
+        stage.recount()
+
+
+async def test_the_end_is_bounded_over_the_line_and_the_lobby_together(tmp_path: Path) -> None:
+    start_ms = OPENS_MS - MINUTE_MS
+    sale = replace(
+        with_room(max_active=1, lobby_opens_ms=start_ms - 1000),
+        presale_start_ms=start_ms,
+        presale_codes=PRESALE_CODES,
+    )
+    with staged(tmp_path, start_ms - 1000) as (stage, clock):
+        await stage.set_sale(sale)
+        await stage.join_many(range(3))
+        clock.at_ms = start_ms
+        for user in range(10, 14):
+            await stage.join(user, code="CLUB")
+        await stage.set_sale(replace(sale, cancelled=True))
+        await stage.advance(limit=5)
+        assert (stage.room().waiting, stage.room().lobby) == (0, 1)
+        await stage.advance(limit=5)
+        assert (stage.room().waiting, stage.room().lobby) == (0, 0)
         stage.recount()
 
 

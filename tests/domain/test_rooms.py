@@ -211,6 +211,19 @@ async def test_an_entry_whose_time_is_over_bars_neither_its_user_nor_its_device(
         stage.recount()
 
 
+@pytest.mark.parametrize(("user", "device"), [(1, 9), (9, 1)])
+async def test_an_entry_whose_time_is_over_is_ended_when_its_user_or_its_device_joins_anew(
+    tmp_path: Path, user: int, device: int
+) -> None:
+    with staged(tmp_path) as (stage, clock):
+        await stage.set_sale(SALE_RECORD)
+        absent = await stage.join(1)
+        clock.at_ms += 120_000
+        await stage.join(user, device)
+        assert stage.state(absent) is EntryState.EXPIRED
+        stage.recount()
+
+
 # --- joining: how many -----------------------------------------------------------------------------------------------
 
 
@@ -233,6 +246,17 @@ async def test_the_lobby_counts_towards_the_capacity(tmp_path: Path) -> None:
         await stage.set_sale(with_room(lobby_opens_ms=OPENS_MS - 1000, capacity=2))
         await stage.join_many(range(2))
         await refused(ErrorCode.QUEUE_FULL, stage.join(2))
+
+
+async def test_a_full_lobby_keeps_no_presale_buyer_out_who_need_not_wait(tmp_path: Path) -> None:
+    start_ms = OPENS_MS - MINUTE_MS
+    sale = replace(PRESALE, room=with_room(max_active=1, capacity=2, lobby_opens_ms=start_ms - 1000).room)
+    with staged(tmp_path, start_ms - 1000) as (stage, clock):
+        await stage.set_sale(sale)
+        await stage.join_many(range(2))
+        clock.at_ms = start_ms
+        assert (await stage.join(10, code="CLUB")).entry.state is EntryState.READY
+        await refused(ErrorCode.QUEUE_FULL, stage.join(11, code="CLUB"))
 
 
 async def test_who_finds_nobody_waiting_and_a_place_free_is_ready_at_once(tmp_path: Path) -> None:

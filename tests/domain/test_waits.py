@@ -75,7 +75,7 @@ async def test_the_estimate_is_never_faster_than_the_rate_allows(tmp_path: Path)
 
 async def test_admissions_of_long_ago_tell_nothing(tmp_path: Path) -> None:
     with staged(tmp_path) as (stage, clock):
-        await stage.set_sale(with_room(max_active=10, admit_per_minute=10))
+        await stage.set_sale(with_room(max_active=20, admit_per_minute=20))
         before = wait(stage, 7)
         await stage.join_many(range(10))
         assert wait(stage, 7) != before

@@ -157,6 +157,7 @@ async def test_a_cancelled_event_ends_its_line(
     async with world(tmp_path) as the:
         await the.stage.set_sale(with_room(max_active=1))
         joined = await the.stage.join_many(range(120))
+        await trio.testing.wait_all_tasks_blocked()
 
         def cancel(tx: Transaction) -> None:
             SALE.put(tx, replace(SALE_RECORD, cancelled=True), the.stage.partition)
@@ -212,6 +213,7 @@ async def test_a_deleted_event_ends_the_task_of_its_room(
     async with world(tmp_path) as the:
         await the.stage.set_sale(with_room(max_active=1))
         await the.stage.join_many(range(2))
+        await trio.testing.wait_all_tasks_blocked()
 
         def delete(tx: Transaction) -> None:
             for table in (SALE, ROOM):

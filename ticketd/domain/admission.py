@@ -8,7 +8,6 @@ is ``ticketd.domain.rooms``'; when a step is taken is ``ticketd.tasks.rooms``'.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Final
 
 from msgspec.structs import replace
@@ -163,14 +162,12 @@ def lapse_due(book: RoomBook, limit: int) -> int:
 
 def end_waiting(book: RoomBook, limit: int) -> int:
     """Ends at most ``limit`` entries of those who wait for a sale that is over; returns how many."""
-    line = LINE.scan(book.tx, book.partition, limit=limit)
-    lobby = LOBBY.scan(book.tx, book.partition, limit=limit)
-    waiting = [entry_id for _, entry_id in line] + [entry_id for _, entry_id in lobby]
-    ended = 0
-    for entry_id in islice(waiting, limit):
+    waiting = [entry_id for _, entry_id in LINE.scan(book.tx, book.partition, limit=limit)]
+    in_lobby = LOBBY.scan(book.tx, book.partition, limit=limit - len(waiting))
+    waiting += [entry_id for _, entry_id in in_lobby]
+    for entry_id in waiting:
         book.end_entry(book.entry(entry_id), EntryState.EXPIRED)
-        ended += 1
-    return ended
+    return len(waiting)
 
 
 def forget_admissions(book: RoomBook, limit: int) -> None:
