@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from handlers.call import Reply
-from ticketd.event_file.currencies import exponent_of
+from ticketd.event_file.currencies import EXPONENTS
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,7 +34,7 @@ def no_content() -> Reply:
 @functools.lru_cache(maxsize=4096)
 def money(amount_minor: int, currency: str) -> Decimal:
     """An amount of minor units as the number that goes on the wire: 150000 USD is 1500.00."""
-    return Decimal(amount_minor).scaleb(-exponent_of(currency))
+    return Decimal(amount_minor).scaleb(-EXPONENTS[currency])
 
 
 @functools.lru_cache(maxsize=4096)

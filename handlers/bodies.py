@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from handlers.call import JSON_TYPE, RawRequest
-from handlers.endpoint import Endpoint
+from handlers.endpoint import BodyEncoding, Endpoint
 from ticketd.errors import ErrorCode, Refusal
 
 _PLACE: Final = re.compile(r" - at `\$\.?(?P<place>.*)`$")
@@ -37,7 +37,7 @@ def parse_query(raw: str) -> dict[str, str]:
 
 
 async def read_body(
-    endpoint: Endpoint, request: RawRequest, default_limit: int
+    endpoint: Endpoint, request: RawRequest, limit: int
 ) -> tuple[bytes, msgspec.Struct | None]:
     """The body as bytes and as the endpoint's struct.
 
@@ -45,22 +45,28 @@ async def read_body(
     """
     if request.method in {"GET", "HEAD"}:
         return b"", None
-    raw = await request.read_body(endpoint.body_limit or default_limit)
+    raw = await request.read_body(limit)
     form = endpoint.body
+    if endpoint.encoding is BodyEncoding.FORM and form is not None:
+        check_media_type(request, BodyEncoding.FORM.value)
+        return raw, _decode_form(raw, form)
+    if endpoint.encoding is BodyEncoding.RAW:
+        check_media_type(request, JSON_TYPE)
+        return raw, None
     if form is None:
         if not raw:
             return raw, None
         form = Empty
-    check_media_type(request)
+    check_media_type(request, JSON_TYPE)
     return raw, decode_body(raw, form)
 
 
-def check_media_type(request: RawRequest) -> None:
-    """Refuses UNSUPPORTED_MEDIA_TYPE unless the body is said to be JSON, in UTF-8 if a charset is named."""
+def check_media_type(request: RawRequest, wanted: str) -> None:
+    """Refuses UNSUPPORTED_MEDIA_TYPE unless the body is said to be what is wanted, in UTF-8 if a charset is named."""
     media_type, _, parameters = request.headers.get("content-type", "").partition(";")
     charset = parameters.strip().lower().replace('"', "")
-    if media_type.strip().lower() != JSON_TYPE or charset not in {"", "charset=utf-8"}:
-        raise Refusal(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
+    if media_type.strip().lower() != wanted or charset not in {"", "charset=utf-8"}:
+        raise Refusal(ErrorCode.UNSUPPORTED_MEDIA_TYPE, details={"expected": wanted})
 
 
 def decode_body(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct:
@@ -74,6 +80,13 @@ def decode_body(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct:
         raise
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise Refusal(ErrorCode.INVALID_REQUEST, details={"body": "is not valid JSON"}) from None
+
+
+def _decode_form(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct:
+    try:
+        return msgspec.convert(parse_query(raw.decode()), form, strict=False)
+    except (msgspec.ValidationError, UnicodeDecodeError):
+        raise Refusal(ErrorCode.INVALID_REQUEST, details={"body": "is not the form that was shown"}) from None
 
 
 def _details(problem: str) -> dict[str, str]:

@@ -104,6 +104,7 @@ class Call(Generic[Body_co]):
 
     principal: Principal
     body: Body_co
+    raw: bytes = b""
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -78,6 +78,15 @@ RECEIVING: Final = Credential(_BUYING_SCOPES, Token.NEEDED, frozenset({TokenKind
 OPERATING: Final = Credential(frozenset({Scope.OPERATOR}), Token.OPTIONAL, frozenset())
 """The operator: on the Unix socket its file mode, on TCP an operator key."""
 
+
+class BodyEncoding(enum.Enum):
+    """How a body is written. RAW: JSON that the endpoint reads itself, from ``Call.raw``; FORM: as browsers post it."""
+
+    JSON = "application/json"
+    RAW = "raw"
+    FORM = "application/x-www-form-urlencoded"
+
+
 # The body's type differs from line to line; each endpoint function is typed, the table cannot be.
 EndpointFunction = Callable[[Services, Call[Any]], Awaitable[Reply]]
 
@@ -88,7 +97,7 @@ class Endpoint:
 
     ``path`` has its parameters in braces. ``body`` is None where no body is read (an empty object is allowed).
     ``query`` names the query's fields for the API document. ``answer`` is the struct of the success answer, None for
-    204 and for what is not JSON (``media_type``). ``errors`` are the codes that this call may give beyond those that follow from
+    204 and for what is not JSON (``media_type``). ``errors`` are the codes of this call beyond those that follow from
     its credential and body. ``hot`` marks what a sale is made of. ``idempotent`` tells that Idempotency-Key counts.
     """
 
@@ -108,8 +117,9 @@ class Endpoint:
     hot: bool = False
     door: Door = Door.PUBLIC
     media_type: str = "application/json"
-    body_limit: int | None = None
-    """Bytes; None for the setting ``server.max_body_bytes``."""
+    encoding: BodyEncoding = BodyEncoding.JSON
+    large: bool = False
+    """Whether the body may be as large as ``server.operator_max_body_bytes``."""
 
     @property
     def name(self) -> str:

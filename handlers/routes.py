@@ -10,21 +10,26 @@ from typing import Final
 
 from handlers.endpoint import (
     JOINING,
+    OPEN,
     OWNING,
     QUEUEING,
     SHOPPING,
     TRUSTED_SERVER,
+    BodyEncoding,
     Endpoint,
     RateClass,
 )
 from handlers.orders import cancel_own_order, create_order, get_order, list_orders
+from handlers.pages import HTML_TYPE
 from handlers.payment_methods import create_payment_method, delete_payment_method, get_payment_methods
 from handlers.queue import join_queue, leave_queue, queue_status
+from handlers.sandbox import answer_challenge, show_challenge
 from handlers.sessions import create_session
 from handlers.wire.common import PageQuery
 from handlers.wire.orders import CreateOrder, OrderCancelled, OrderCreated, OrderDetails, OrderList
 from handlers.wire.payment_methods import AddPaymentMethodBody, PaymentMethodAnswer, PaymentMethodList
 from handlers.wire.queue import JoinAnswer, JoinQueue, StatusAnswer, StatusQuery
+from handlers.wire.sandbox import ChallengeForm
 from handlers.wire.sessions import CreateSession, SessionAnswer
 from ticketd.errors import ErrorCode
 
@@ -194,6 +199,30 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         status=204,
         errors=(ErrorCode.PAYMENT_METHOD_NOT_FOUND,),
         idempotent=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/sandbox/payments/{payment_ref}",
+        function=show_challenge,
+        part="sandbox",
+        summary="The page on which a buyer confirms a sandbox payment",
+        credential=OPEN,
+        rate=RateClass.OTHER,
+        media_type=HTML_TYPE,
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/sandbox/payments/{payment_ref}",
+        function=answer_challenge,
+        part="sandbox",
+        summary="Confirm or refuse a sandbox payment",
+        credential=OPEN,
+        rate=RateClass.OTHER,
+        body=ChallengeForm,
+        encoding=BodyEncoding.FORM,
+        media_type=HTML_TYPE,
+        errors=(ErrorCode.NOT_FOUND,),
     ),
     # --- tickets ---
     # --- transfers ---

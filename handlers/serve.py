@@ -62,7 +62,7 @@ class Server:
         principal = judge(services, endpoint, request, query.get("queue_token"))
         seen.principal = principal
         session_id = _session_id(request)
-        raw, body = await read_body(endpoint, request, services.settings.server.max_body_bytes)
+        raw, body = await read_body(endpoint, request, _body_limit(services, endpoint))
         key = request.headers.get("idempotency-key") if endpoint.idempotent else None
         idempotent = None
         if key is not None:
@@ -70,6 +70,7 @@ class Server:
         call = Call(
             principal=principal,
             body=body,
+            raw=raw,
             path=path,
             query=query,
             headers=request.headers,
@@ -133,6 +134,11 @@ class _Seen:
     def route(self) -> str:
         """The path as the table has it, so that no id becomes a metric's label."""
         return self.endpoint.path if self.endpoint else "(none)"
+
+
+def _body_limit(services: Services, endpoint: Endpoint) -> int:
+    server = services.settings.server
+    return server.operator_max_body_bytes if endpoint.large else server.max_body_bytes
 
 
 def _request_id(request: RawRequest) -> str:

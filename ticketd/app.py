@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.settings import Settings
+from handlers.orders import render_created
 from handlers.services import Services
 from storage.clock import Clock
 from storage.engine import Engine
@@ -17,7 +18,7 @@ from ticketd.metrics import Metrics
 from ticketd.ports.mail import Mailer
 from ticketd.ports.payments import PaymentGateway
 from ticketd.ports.sandbox_payments import SandboxGateway
-from ticketd.tasks.payments import PaymentDesk
+from ticketd.tasks.payments import DeskParts, PaymentDesk
 from ticketd.views.catalogue import Catalogue
 from ticketd.views.key_book import KeyBook
 from ticketd.views.positions import Positions
@@ -51,18 +52,27 @@ def build_services(
     settings: Settings, place: Place, engine: Engine, clock: Clock, outside: Outside
 ) -> Services:
     """The services over a prepared store (``ticketd.first_start``). Reads the store; starts nothing."""
+    keys = KeyBook(engine, outside.external, settings.auth.leeway_seconds)
+    desk = DeskParts(
+        engine=engine,
+        clock=clock,
+        gateway=outside.gateway,
+        settings=settings,
+        ticket_kid=lambda: keys.ticket_key.kid,
+        render_created=render_created,
+    )
     return Services(
         settings=settings,
         data=place.data,
         public_url=place.public_url,
         engine=engine,
         clock=clock,
-        keys=KeyBook(engine, outside.external, settings.auth.leeway_seconds),
+        keys=keys,
         positions=Positions(engine),
         catalogue=Catalogue(engine, clock),
         seat_maps=SeatMaps(engine, clock),
         gateway=outside.gateway,
-        payments=PaymentDesk(engine, clock, outside.gateway, settings.payments),
+        payments=PaymentDesk(desk),
         metrics=Metrics(),
         sandbox=outside.sandbox,
     )
