@@ -53,11 +53,11 @@ class RoomReading:
         self.room = ROOM.get(reader, self.partition) or RoomRecord()
         self._reader = reader
 
-    @classmethod
-    def of(cls, reader: Reader, event_id: EventId, now_ms: int) -> RoomReading | None:
+    @staticmethod
+    def of(reader: Reader, event_id: EventId, now_ms: int) -> RoomReading | None:
         """The room of an event; None if there is no such event."""
         sale = SALE.get(reader, event_partition(event_id))
-        return None if sale is None else cls(reader, event_id, sale, now_ms)
+        return None if sale is None else RoomReading(reader, event_id, sale, now_ms)
 
     @cached_property
     def phase(self) -> SalePhase:
@@ -134,11 +134,11 @@ class RoomBook(RoomReading):
         super().__init__(tx, event_id, sale, tx.now_ms)
         self.tx = tx
 
-    @classmethod
-    def open(cls, tx: Transaction, event_id: EventId) -> RoomBook | None:
+    @staticmethod
+    def open(tx: Transaction, event_id: EventId) -> RoomBook | None:
         """The room of an event; None if there is no such event."""
         sale = SALE.get(tx, event_partition(event_id))
-        return None if sale is None else cls(tx, event_id, sale)
+        return None if sale is None else RoomBook(tx, event_id, sale)
 
     def save(self) -> None:
         """Writes the room's record."""

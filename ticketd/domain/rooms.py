@@ -154,14 +154,26 @@ def finish_entry(tx: Transaction, event_id: EventId, entry_id: EntryId) -> None:
     book.save()
 
 
-def find_entry(reader: Reader, event_id: EventId, entry_id: EntryId, now_ms: int) -> EntryRecord:
-    """A live entry. Refuses QUEUE_ENTRY_EXPIRED with ``status`` EXPIRED (also if it is gone), LEFT or DONE."""
+def find_place(
+    reader: Reader, event_id: EventId, entry_id: EntryId, now_ms: int
+) -> tuple[RoomReading, EntryRecord]:
+    """A live entry and its room.
+
+    Refuses QUEUE_ENTRY_EXPIRED with ``status`` EXPIRED (also for an entry that is gone), LEFT or DONE.
+    """
     reading = RoomReading.of(reader, event_id, now_ms)
     entry = None if reading is None else reading.find_entry(entry_id)
-    standing = EntryState.EXPIRED if reading is None or entry is None else reading.standing(entry)
-    if entry is None or standing not in LIVE_ENTRY_STATES:
+    if reading is None or entry is None:
+        raise Refusal(ErrorCode.QUEUE_ENTRY_EXPIRED, details={"status": EntryState.EXPIRED.value})
+    standing = reading.standing(entry)
+    if standing not in LIVE_ENTRY_STATES:
         raise Refusal(ErrorCode.QUEUE_ENTRY_EXPIRED, details={"status": standing.value})
-    return entry
+    return reading, entry
+
+
+def find_entry(reader: Reader, event_id: EventId, entry_id: EntryId, now_ms: int) -> EntryRecord:
+    """A live entry. Refuses what ``find_place`` refuses."""
+    return find_place(reader, event_id, entry_id, now_ms)[1]
 
 
 def require_shopping(reader: Reader, event_id: EventId, entry_id: EntryId, now_ms: int) -> EntryRecord:
