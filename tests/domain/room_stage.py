@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+import pytest
 from msgspec.structs import replace
 
 from storage.clock import Clock
@@ -54,6 +55,7 @@ from ticketd.domain.rooms import (
     leave_room,
     set_room,
 )
+from ticketd.errors import ErrorCode, Refusal
 
 R = TypeVar("R")
 
@@ -230,6 +232,14 @@ def recount(reader: Reader, event_id: EventId) -> None:
     )
     ordinals = [ordinal for (ordinal,), _ in ADMISSIONS.scan(reader, partition)]
     assert ordinals == list(range(room.admitted - len(ordinals) + 1, room.admitted + 1))
+
+
+async def refused(wanted: ErrorCode, attempt: Awaitable[object]) -> Refusal:
+    """The refusal of the attempt, which must have this code."""
+    with pytest.raises(Refusal) as caught:
+        await attempt
+    assert caught.value.code is wanted
+    return caught.value
 
 
 def with_room(**changes: object) -> SaleRecord:
