@@ -11,7 +11,7 @@ A task that fails takes the whole tree with it: a half-dead daemon that still an
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +67,15 @@ class Running:
 
 
 OnReady = Callable[[Running], None]
+AfterReady = Callable[[Running], Awaitable[None]]
 
 
-async def run_daemon(settings: Settings, data: Path, on_ready: OnReady) -> None:
-    """Serves until SIGTERM or SIGINT, then ends in order. ``on_ready`` is called once all listeners are open.
+async def run_daemon(
+    settings: Settings, data: Path, on_ready: OnReady, after_ready: AfterReady | None = None
+) -> None:
+    """Serves until SIGTERM or SIGINT, then ends in order.
+
+    ``on_ready`` is called once all listeners are open, then ``after_ready`` is awaited while the daemon serves.
 
     Raises StorageError or ListenError if it cannot start, and whatever a part of it failed with.
     """
@@ -81,7 +86,7 @@ async def run_daemon(settings: Settings, data: Path, on_ready: OnReady) -> None:
         with open_engine(data, settings.storage, clock, EVENT_CODEC) as engine:
             async with trio.open_nursery() as writer:
                 await writer.start(engine.run)
-                await _run_above_writer(settings, data, engine, clock, _End(stop, on_ready))
+                await _run_above_writer(settings, data, engine, clock, _End(stop, on_ready, after_ready))
                 writer.cancel_scope.cancel()
         signals.cancel_scope.cancel()
 
@@ -92,6 +97,7 @@ class _End:
 
     stop: trio.Event
     on_ready: OnReady
+    after_ready: AfterReady | None
 
 
 async def _run_above_writer(settings: Settings, data: Path, engine: Engine, clock: Clock, end: _End) -> None:
@@ -147,14 +153,15 @@ async def _serve(services: Services, public: NamedListener, operator: NamedListe
 
         await nursery.start(serve, operator)
         await nursery.start(serve, public)
-        end.on_ready(
-            Running(
-                public=public.address,
-                operator=operator.address,
-                public_url=services.public_url,
-                services=services,
-            )
+        running = Running(
+            public=public.address,
+            operator=operator.address,
+            public_url=services.public_url,
+            services=services,
         )
+        end.on_ready(running)
+        if end.after_ready is not None:
+            await end.after_ready(running)
 
 
 async def _open_operator_listener(settings: ServerSettings, data: Path) -> NamedListener:

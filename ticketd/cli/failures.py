@@ -1,0 +1,69 @@
+"""What goes wrong on the command line, told in one sentence on standard error. No traceback reaches an operator."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from config import SettingsError
+from storage.engine import EngineStopped, StorageError
+from ticketd.credentials.key_files import CredentialFileError
+from ticketd.errors import Refusal
+from ticketd.front.listeners import ListenError
+from ticketd.outside import GatewayMissing
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+DEBUG_VARIABLE: Final = "TICKETD_DEBUG"
+
+
+class CommandFailed(Exception):
+    """A command could not do what it was asked; the text says why, for the operator."""
+
+
+_EXPECTED: Final = (
+    CommandFailed,
+    CredentialFileError,
+    EngineStopped,
+    GatewayMissing,
+    ListenError,
+    OSError,
+    Refusal,
+    SettingsError,
+    StorageError,
+)
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Ends the process with status 1 and a sentence when something fails; with ``TICKETD_DEBUG=1`` it is raised."""
+    try:
+        yield
+    except Exception as failure:
+        if os.environ.get(DEBUG_VARIABLE) == "1":
+            raise
+        for problem in leaves(failure):
+            print(f"ticketd: {sentence_of(problem)}", file=sys.stderr)
+        raise SystemExit(EXIT_FAILED) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def leaves(failure: BaseException) -> list[BaseException]:
+    """The failures within nested exception groups, each once."""
+    if isinstance(failure, BaseExceptionGroup):
+        return [leaf for inner in failure.exceptions for leaf in leaves(inner)]
+    return [failure]
+
+
+def sentence_of(failure: BaseException) -> str:
+    """What an operator is told of a failure."""
+    if isinstance(failure, _EXPECTED):
+        return str(failure)
+    return (
+        f"an internal error ended this command: {type(failure).__name__}: {failure} "
+        f"(run it again with {DEBUG_VARIABLE}=1 for the details)"
+    )
