@@ -13,7 +13,7 @@ from handlers.call import AnyCall, Call, Principal, Reply, parse_uuid
 from handlers.commit import Decision, commit
 from handlers.services import Services
 from handlers.wire.queue import JoinAnswer, JoinQueue, StatusAnswer
-from storage.engine import Command, Snapshot, Transaction
+from storage.engine import Command, Transaction
 from storage.schema.ids import EntryId, EventId, UserId
 from storage.schema.layout import event_partition
 from storage.schema.records import EntryRecord
@@ -22,14 +22,13 @@ from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.devices import DeviceHash, hash_device
 from ticketd.credentials.keyring import TokenKind
 from ticketd.credentials.tokens import PlaceGrant, mint_access, mint_queue
-from ticketd.domain.room_book import RoomReading
 from ticketd.domain.rooms import (
     ClaimAccess,
     JoinedRoom,
     JoinRoom,
     LeaveRoom,
     claim_access,
-    find_entry,
+    find_place,
     join_room,
     leave_room,
 )
@@ -85,9 +84,13 @@ async def queue_status(services: Services, call: AnyCall) -> Reply:
     event_id, entry_id = call.principal.event_id, call.principal.entry_id
     partition = event_partition(event_id)
     with services.engine.snapshot(partition) as view:
-        entry = find_entry(view, event_id, entry_id, view.now_ms)
-        position = services.positions.position(event_id, entry.seq) if entry.state is EntryState.QUEUED else 0
-        wait = _wait_of(view, event_id, entry, position)
+        room, entry = find_place(view, event_id, entry_id, view.now_ms)
+        before_it = 0
+        if entry.state is EntryState.QUEUED:
+            before_it = services.positions.position(event_id, entry.seq) - 1
+        position = room.position_of(entry, before_it)
+        in_lobby = entry.state is EntryState.LOBBY
+        wait = lobby_wait_ms(room, view) if in_lobby else wait_ms(room, view, position)
     if entry.state in _ADMITTED:
         return await _ready(services, event_id, entry)
     return answer(
@@ -96,7 +99,7 @@ async def queue_status(services: Services, call: AnyCall) -> Reply:
             status=entry.state.value,
             access_granted=False,
             estimated_wait_minutes=whole_minutes(wait),
-            queue_size=services.positions.waiting(event_id),
+            queue_size=room.queue_size,
             poll_interval_seconds=poll_interval_seconds(services.settings.rooms, wait),
         )
     )
@@ -125,16 +128,6 @@ def check_vouched(services: Services, principal: Principal, user_id: UserId) -> 
     trusted = principal.api_key is not None and principal.api_key.scope == Scope.STOREFRONT.value
     if not trusted and services.settings.auth.user_tokens == "required":
         raise Refusal(ErrorCode.TOKEN_MISSING)
-
-
-def _wait_of(view: Snapshot, event_id: EventId, entry: EntryRecord, position: int) -> int:
-    """How long an entry is likely to wait, in milliseconds; 0 once it was let in."""
-    reading = RoomReading.of(view, event_id, view.now_ms)
-    if reading is None:
-        return 0
-    return (
-        lobby_wait_ms(reading, view) if entry.state is EntryState.LOBBY else wait_ms(reading, view, position)
-    )
 
 
 def poll_interval_seconds(settings: RoomSettings, wait_ms: int) -> int:
