@@ -76,10 +76,10 @@ def unpack_parts(key: Key) -> tuple[Part, ...]:
         kind = key[at : at + 1]
         at += 1
         if kind == _INT:
-            parts.append(int.from_bytes(key[at : at + 8], "big"))
+            parts.append(int.from_bytes(_fixed(key, at, 8), "big"))
             at += 8
         elif kind == _UUID:
-            parts.append(UUID(bytes=bytes(key[at : at + 16])))
+            parts.append(UUID(bytes=_fixed(key, at, 16)))
             at += 16
         elif kind in {_TEXT, _BYTES}:
             end = key.index(_END, at)
@@ -89,6 +89,13 @@ def unpack_parts(key: Key) -> tuple[Part, ...]:
         else:
             raise ValueError(f"no key part begins with {kind.hex()}")
     return tuple(parts)
+
+
+def _fixed(key: Key, at: int, length: int) -> bytes:
+    raw = key[at : at + length]
+    if len(raw) != length:
+        raise ValueError("a key ends within one of its parts")
+    return raw
 
 
 def key_range(partition: Partition, lo: Sequence[Part], hi: Sequence[Part]) -> tuple[Key, Key]:

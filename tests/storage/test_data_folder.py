@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from storage.data_folder import LOCK_FILE, DataFolder, check_folder, owner_pid
+from storage.engine import StorageError
+from tests.storage.permissions import as_nobody, needs_another_user, world_folder
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from storage.data_folder import DataFolder
+folder = DataFolder.open(Path(sys.argv[1]))
+print("owned", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with DataFolder.open(path) as folder:
+        assert path.stat().st_mode & 0o777 == 0o700
+        assert (path / LOCK_FILE).read_text() == f"{os.getpid()}\n"
+        assert (path / LOCK_FILE).stat().st_mode & 0o777 == 0o600
+        assert folder.store_path == path / "ticketd.lmdb"
+
+
+def test_a_folder_that_is_there_keeps_its_mode_and_files(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.mkdir(mode=0o750)
+    (path / "mine").write_text("mine")
+    DataFolder.open(path).close()
+    assert path.stat().st_mode & 0o777 == 0o750
+    assert (path / "mine").read_text() == "mine"
+
+
+def test_a_second_owner_in_the_same_process_is_refused_until_the_first_gives_up(tmp_path: Path) -> None:
+    first = DataFolder.open(tmp_path)
+    assert owner_pid(tmp_path) == os.getpid()
+    with pytest.raises(StorageError, match=f"{tmp_path} is in use by process {os.getpid()}$"):
+        DataFolder.open(tmp_path)
+    first.close()
+    first.close()
+    assert owner_pid(tmp_path) is None
+    DataFolder.open(tmp_path).close()
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_another_process_owns_it_until_it_ends_however_it_ends(tmp_path: Path, end: signal.Signals) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "owned\n"
+        assert owner_pid(tmp_path) == holder.pid
+        with pytest.raises(StorageError, match=f"in use by process {holder.pid}$"):
+            DataFolder.open(tmp_path)
+        holder.send_signal(end)
+        holder.wait()
+    assert owner_pid(tmp_path) is None
+    DataFolder.open(tmp_path).close()
+
+
+def test_an_owner_that_left_no_number_is_another_process(tmp_path: Path) -> None:
+    with DataFolder.open(tmp_path):
+        os.truncate(tmp_path / LOCK_FILE, 0)
+        assert owner_pid(tmp_path) == 0
+        with pytest.raises(StorageError, match="in use by another process"):
+            DataFolder.open(tmp_path)
+
+
+def test_a_lock_file_left_behind_does_not_bind(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).write_text("99999999999999\n")
+    with DataFolder.open(tmp_path):
+        assert (tmp_path / LOCK_FILE).read_text() == f"{os.getpid()}\n"
+
+
+def test_a_missing_folder_is_refused_unless_it_may_be_made(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with pytest.raises(StorageError, match=f"{path} cannot be used: it does not exist"):
+        DataFolder.open(path, create=False)
+    assert not path.exists()
+    with pytest.raises(StorageError, match=f"its parent {path} does not exist"):
+        DataFolder.open(path / "deeper")
+    DataFolder.open(path).close()
+    DataFolder.open(path, create=False).close()
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_a_file_is_no_folder(tmp_path: Path, create: bool) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(StorageError, match=f"{path} is not a folder"):
+        DataFolder.open(path, create=create)
+    with pytest.raises(StorageError, match="is not a folder"):
+        check_folder(path / "data", create=create)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_too_little_space_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    real = os.statvfs(tmp_path)
+    monkeypatch.setattr("storage.data_folder.os.statvfs", lambda path: real)
+    free = real.f_bavail * real.f_frsize
+    if more:
+        with pytest.raises(
+            StorageError, match=f"{free} bytes free on its disk; at least {free + 1} are needed"
+        ):
+            DataFolder.open(tmp_path, min_free_bytes=free + 1)
+        assert owner_pid(tmp_path) is None
+    else:
+        DataFolder.open(tmp_path, min_free_bytes=free).close()
+
+
+@needs_another_user
+def test_a_folder_that_may_not_be_written_or_entered_is_refused() -> None:
+    with world_folder() as folder:
+        readable = folder / "readable"
+        readable.mkdir(mode=0o755)
+        closed = folder / "closed"
+        closed.mkdir(mode=0o700)
+        with as_nobody():
+            with pytest.raises(StorageError, match=f"{readable} cannot be written: Permission denied"):
+                DataFolder.open(readable)
+            with pytest.raises(StorageError, match=f"{closed} cannot be used: Permission denied"):
+                DataFolder.open(closed)
+            with pytest.raises(StorageError, match="new cannot be used: Permission denied"):
+                DataFolder.open(readable / "new")
