@@ -21,10 +21,13 @@ class JoinQueue(RequestBody, frozen=True, kw_only=True):
     ]
     user_id: UUID
     device_fingerprint: Fingerprint
-    presale_code: Annotated[
-        str | None,
-        msgspec.Meta(description="Needed from the presale's start until the general sale", max_length=64),
-    ] = None
+    presale_code: (
+        Annotated[
+            str,
+            msgspec.Meta(max_length=64, description="Needed from the presale's start to the general sale"),
+        ]
+        | None
+    ) = None
 
 
 class JoinAnswer(AnswerBody, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ from storage.schema.records import ApiKeyRecord
 from ticketd.app import Outside, Place, build_services
 from ticketd.credentials.api_keys import API_KEY_RANDOM_BYTES, Scope, new_api_key
 from ticketd.domain.keys import add_api_key
+from ticketd.errors import ErrorCode, Refusal
 from ticketd.first_start import prepare_store
 from ticketd.ports.mail import Sender
 from ticketd.ports.outbox import OutboxMailer
@@ -84,7 +85,7 @@ class Client:
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Sends one request. ``body`` goes as JSON, ``raw`` as it is; ``headers`` (lower case) win, None-like "" removes."""
+        """Sends one request: ``body`` as JSON, ``raw`` as it is. ``headers`` (lower case) win; an empty one removes."""
         sent: dict[str, str] = dict(self.extra)
         if self.api_key is not None:
             sent["x-api-key"] = self.api_key
@@ -100,8 +101,6 @@ class Client:
 
         async def read_body(limit: int) -> bytes:
             await trio.lowlevel.checkpoint()
-            from ticketd.errors import ErrorCode, Refusal
-
             if len(data) > limit:
                 raise Refusal(ErrorCode.BODY_TOO_LARGE, details={"max_bytes": limit})
             return data
