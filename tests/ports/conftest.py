@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("tests.ports.payment_contract")
+pytest.register_assert_rewrite("tests.ports.charges", "tests.ports.payment_contract")

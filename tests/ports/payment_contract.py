@@ -6,14 +6,20 @@ https://docs.stripe.com/testing. What only one gateway does stands beside that o
 
 from __future__ import annotations
 
-import itertools
-from uuid import uuid4
-
 import pytest
 import trio
 from msgspec.structs import replace
 
-from storage.schema.ids import OrderId
+from tests.ports.charges import (
+    TOTAL_MINOR,
+    add_card,
+    authorise,
+    capture,
+    charge_of,
+    new_key,
+    new_order,
+    snapshot,
+)
 from ticketd.ports.payments import (
     ActionRequired,
     Authorised,
@@ -34,64 +40,6 @@ from ticketd.ports.payments import (
     Voided,
     VoidRefused,
 )
-
-TOTAL_MINOR = 186_000
-
-_numbers = itertools.count(1)
-
-
-def new_key() -> str:
-    """A key that was never used, in this run or another."""
-    return f"{uuid4()}-{next(_numbers)}"
-
-
-def new_order() -> OrderId:
-    """An order that nobody has paid for."""
-    return OrderId(uuid4())
-
-
-async def add_card(gateway: PaymentGateway, token: str = "tok_visa") -> str:
-    """The reference of a card just added."""
-    added = await gateway.describe_method(token, new_key())
-    assert isinstance(added, CardAdded)
-    return added.gateway_method_ref
-
-
-def charge_of(method_ref: str, *, order_id: OrderId | None = None, amount_minor: int = TOTAL_MINOR) -> Charge:
-    """A charge of the card for an order, a new one by default."""
-    return Charge(
-        order_id=new_order() if order_id is None else order_id,
-        amount_minor=amount_minor,
-        currency="USD",
-        method_ref=method_ref,
-        description="Eras Tour, Floor A 1 to 3",
-        return_url="https://tickets.example/orders/back",
-    )
-
-
-async def authorise(
-    gateway: PaymentGateway, token: str = "tok_visa", *, amount_minor: int = TOTAL_MINOR
-) -> str:
-    """The reference of a payment just authorised."""
-    charge = charge_of(await add_card(gateway, token), amount_minor=amount_minor)
-    outcome = await gateway.authorise(charge, new_key())
-    assert isinstance(outcome, Authorised)
-    return outcome.payment_ref
-
-
-async def capture(gateway: PaymentGateway, *, amount_minor: int = TOTAL_MINOR) -> str:
-    """The reference of a payment just captured in full."""
-    payment_ref = await authorise(gateway, amount_minor=amount_minor)
-    assert await gateway.capture(payment_ref, amount_minor, new_key()) == Captured(amount_minor)
-    return payment_ref
-
-
-async def snapshot(gateway: PaymentGateway, payment_ref: str) -> PaymentSnapshot:
-    """The payment as it stands; it must be there."""
-    found = await gateway.fetch(payment_ref)
-    assert found is not None
-    assert found.payment_ref == payment_ref
-    return found
 
 
 class PaymentContract:

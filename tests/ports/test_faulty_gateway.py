@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.ports.charges import add_card, charge_of, new_key
 from tests.ports.faulty_gateway import FaultyGateway, When
-from tests.ports.payment_contract import PaymentContract, add_card, charge_of, new_key
+from tests.ports.payment_contract import PaymentContract
 from ticketd.ports.payments import Authorised, GatewayState, GatewayUnavailable
 from ticketd.ports.sandbox_payments import SandboxGateway
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.ports.payment_contract import charge_of, new_order
+from tests.ports.charges import charge_of, new_order
 from ticketd.ports.payments import Charge, GatewayUnavailable, check_amount, check_key
 
 

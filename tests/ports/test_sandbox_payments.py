@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import sqlite3
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,16 +16,8 @@ import trio
 import trio.testing
 
 from storage.schema.ids import OrderId
-from tests.ports.payment_contract import (
-    TOTAL_MINOR,
-    PaymentContract,
-    add_card,
-    authorise,
-    charge_of,
-    new_key,
-    new_order,
-    snapshot,
-)
+from tests.ports.charges import TOTAL_MINOR, add_card, authorise, charge_of, new_key, snapshot
+from tests.ports.payment_contract import PaymentContract
 from ticketd.ports.payments import (
     ActionRequired,
     Authorised,
@@ -40,8 +30,7 @@ from ticketd.ports.payments import (
     IdempotencyMismatch,
     PaymentGateway,
 )
-from ticketd.ports.sandbox_bank import FAILED_ACTION_CODE, LARGEST_AMOUNT_MINOR, SandboxBank
-from ticketd.ports.sandbox_ledger import LedgerUnusable, SandboxLedger
+from ticketd.ports.sandbox_bank import FAILED_ACTION_CODE, LARGEST_AMOUNT_MINOR
 from ticketd.ports.sandbox_payments import ActionOutcome, SandboxGateway
 
 NOW_MS = int(datetime.datetime(2026, 1, 8, 10, 5, tzinfo=datetime.UTC).timestamp() * 1000)
@@ -240,43 +229,6 @@ async def test_an_answer_survives_a_kill(path: Path) -> None:
             assert (found.payment_ref, found.state) == (payment_ref, GatewayState.AUTHORISED)
 
 
-def test_the_ledger_is_its_owners_and_durable(path: Path) -> None:
-    with contextlib.closing(open_gateway(path)) as gateway:
-        database = gateway._ledger._db
-        assert database.execute("PRAGMA synchronous").fetchone() == (2,)
-        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        for file in path.parent.iterdir():
-            assert stat.S_IMODE(file.stat().st_mode) == 0o600
-
-
-def test_a_foreign_file_is_refused_and_left_as_it_is(path: Path) -> None:
-    path.write_bytes(b"a shopping list, not a ledger\n" * 100)
-    with pytest.raises(LedgerUnusable, match="not a database"):
-        open_gateway(path)
-    assert path.read_bytes().startswith(b"a shopping list")
-    path.unlink()
-    with contextlib.closing(sqlite3.connect(path)) as other:
-        other.execute("CREATE TABLE songs (name TEXT)")
-    before = path.read_bytes()
-    with pytest.raises(LedgerUnusable, match="of something else"):
-        open_gateway(path)
-    assert path.read_bytes() == before
-
-
-def test_a_later_form_is_refused(path: Path) -> None:
-    open_gateway(path).close()
-    with contextlib.closing(sqlite3.connect(path)) as later:
-        later.execute("PRAGMA user_version = 2")
-    with pytest.raises(LedgerUnusable, match="has form 2"):
-        open_gateway(path)
-
-
-def test_a_path_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path / "missing" / "ledger.sqlite", tmp_path):
-        with pytest.raises(LedgerUnusable, match="cannot be opened"):
-            open_gateway(path)
-
-
 async def test_a_full_disk_is_an_unavailable_gateway(gateway: SandboxGateway) -> None:
     charge, key = charge_of(await add_card(gateway)), new_key()
     database = gateway._ledger._db
@@ -407,37 +359,3 @@ async def test_a_batch_that_fails_fails_for_each_of_its_calls(gateway: SandboxGa
     assert not any(error.effect_possible for error in errors)
     await call()
     assert len(errors) == 5
-
-
-# --- one commit -------------------------------------------------------------------------------------------------
-
-
-def test_a_commit_is_whole_or_nothing(path: Path) -> None:
-    with contextlib.closing(SandboxLedger(path)) as ledger:
-        bank = SandboxBank(ledger, os.urandom)
-
-        def bug() -> None:
-            raise RuntimeError("a bug")
-
-        with pytest.raises(RuntimeError, match="a bug"):
-            ledger.commit_together([lambda: ledger.add_card("pm_1", "tok_visa"), bug])
-        assert ledger.card_token("pm_1") is None
-        ledger.commit_together([lambda: ledger.add_card("pm_1", "tok_visa")])
-        assert ledger.card_token("pm_1") == "tok_visa"
-        assert bank.find_by_order(new_order()) is None
-
-
-def test_a_commit_that_fails_may_have_been_made(path: Path) -> None:
-    with contextlib.closing(SandboxLedger(path)) as ledger:
-        database = ledger._db
-        database.execute("PRAGMA foreign_keys = ON")
-        database.execute("CREATE TABLE owed (ref TEXT REFERENCES cards (ref) DEFERRABLE INITIALLY DEFERRED)")
-
-        def owe() -> None:
-            database.execute("INSERT INTO owed VALUES ('pm_0')")
-
-        with pytest.raises(GatewayUnavailable) as caught:
-            ledger.commit_together([owe])
-        assert caught.value.effect_possible is True
-        ledger.commit_together([lambda: ledger.add_card("pm_1", "tok_visa")])
-        assert ledger.card_token("pm_1") == "tok_visa"
