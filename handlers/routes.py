@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 from handlers.endpoint import (
+    BROWSING,
     JOINING,
     OPEN,
     OWNING,
     QUEUEING,
+    RECEIVING,
     SHOPPING,
     TRUSTED_SERVER,
     BodyEncoding,
@@ -25,12 +27,32 @@ from handlers.payment_methods import create_payment_method, delete_payment_metho
 from handlers.queue import join_queue, leave_queue, queue_status
 from handlers.sandbox import answer_challenge, show_challenge
 from handlers.sessions import create_session
+from handlers.tickets import PDF_TYPE, download_ticket, list_ticket_keys, list_tickets
+from handlers.transfers import (
+    accept_offered_ticket,
+    cancel_own_transfer,
+    decline_offered_ticket,
+    list_transfers,
+    offer_own_ticket,
+    show_claim,
+)
 from handlers.wire.common import PageQuery
 from handlers.wire.orders import CreateOrder, OrderCancelled, OrderCreated, OrderDetails, OrderList
 from handlers.wire.payment_methods import AddPaymentMethodBody, PaymentMethodAnswer, PaymentMethodList
 from handlers.wire.queue import JoinAnswer, JoinQueue, StatusAnswer, StatusQuery
 from handlers.wire.sandbox import ChallengeForm
 from handlers.wire.sessions import CreateSession, SessionAnswer
+from handlers.wire.tickets import TicketKeys, TicketList, TicketsQuery
+from handlers.wire.transfers import (
+    ClaimQuery,
+    ClaimTransfer,
+    OfferTicket,
+    TicketLinkQuery,
+    TransferAccepted,
+    TransferAnswer,
+    TransferDeclined,
+    TransferList,
+)
 from ticketd.errors import ErrorCode
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -225,7 +247,119 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         errors=(ErrorCode.NOT_FOUND,),
     ),
     # --- tickets ---
+    Endpoint(
+        method="GET",
+        path="/v1/tickets",
+        function=list_tickets,
+        part="tickets",
+        summary="List one's tickets, of one order or all",
+        credential=OWNING,
+        rate=RateClass.TICKETS,
+        query=TicketsQuery,
+        answer=TicketList,
+        errors=(ErrorCode.ORDER_NOT_FOUND, ErrorCode.EVENT_MISMATCH),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/ticket-keys",
+        function=list_ticket_keys,
+        part="tickets",
+        summary="Get the public keys that the codes of tickets are verified with",
+        credential=BROWSING,
+        rate=RateClass.TICKETS,
+        answer=TicketKeys,
+    ),
+    Endpoint(
+        method="GET",
+        path="/tickets/{ticket_id}.pdf",
+        function=download_ticket,
+        part="tickets",
+        summary="Download a ticket as a PDF, by its link",
+        credential=OPEN,
+        rate=RateClass.TICKETS,
+        query=TicketLinkQuery,
+        media_type=PDF_TYPE,
+        errors=(ErrorCode.TICKET_NOT_FOUND, ErrorCode.OVERLOADED),
+    ),
     # --- transfers ---
+    Endpoint(
+        method="POST",
+        path="/v1/tickets/{ticket_id}/transfer",
+        function=offer_own_ticket,
+        part="transfers",
+        summary="Offer a ticket to another person",
+        credential=OWNING,
+        rate=RateClass.TRANSFERS,
+        body=OfferTicket,
+        answer=TransferAnswer,
+        errors=(
+            ErrorCode.TICKET_NOT_FOUND,
+            ErrorCode.EVENT_MISMATCH,
+            ErrorCode.TRANSFER_PENDING,
+            ErrorCode.TICKET_NOT_TRANSFERABLE,
+        ),
+        idempotent=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/transfers",
+        function=list_transfers,
+        part="transfers",
+        summary="List the tickets that one has offered, newest first",
+        credential=OWNING,
+        rate=RateClass.TRANSFERS,
+        query=PageQuery,
+        answer=TransferList,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/transfers/{transfer_id}/accept",
+        function=accept_offered_ticket,
+        part="transfers",
+        summary="Accept a ticket that one was offered",
+        credential=RECEIVING,
+        rate=RateClass.TRANSFERS,
+        body=ClaimTransfer,
+        answer=TransferAccepted,
+        errors=(ErrorCode.TRANSFER_NOT_FOUND, ErrorCode.TRANSFER_EXPIRED),
+        idempotent=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/transfers/{transfer_id}/decline",
+        function=decline_offered_ticket,
+        part="transfers",
+        summary="Decline a ticket that one was offered",
+        credential=RECEIVING,
+        rate=RateClass.TRANSFERS,
+        body=ClaimTransfer,
+        answer=TransferDeclined,
+        errors=(ErrorCode.TRANSFER_NOT_FOUND, ErrorCode.TRANSFER_EXPIRED),
+        idempotent=True,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/transfers/{transfer_id}",
+        function=cancel_own_transfer,
+        part="transfers",
+        summary="Take an offer back",
+        credential=OWNING,
+        rate=RateClass.TRANSFERS,
+        status=204,
+        errors=(ErrorCode.TRANSFER_NOT_FOUND, ErrorCode.EVENT_MISMATCH, ErrorCode.TRANSFER_EXPIRED),
+        idempotent=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/claim",
+        function=show_claim,
+        part="transfers",
+        summary="The page behind the link in a claim mail",
+        credential=OPEN,
+        rate=RateClass.TRANSFERS,
+        query=ClaimQuery,
+        media_type=HTML_TYPE,
+    ),
     # --- the daemon's own face ---
     # --- operator ---
 )

@@ -82,10 +82,15 @@ async def _send(mailer: Mailer, mail: MailRecord, delays: dict[UUID, int | None]
             mail_id=str(mail.mail_id),
             tries=mail.tries + 1,
             delay_seconds=delay_ms // 1000,
-            problem=str(problem),
+            problem=_without_address(problem, mail),
         )
     except MailRefused as problem:
-        _log.error("mail_dropped", mail_id=str(mail.mail_id), problem=str(problem))
+        _log.error("mail_dropped", mail_id=str(mail.mail_id), problem=_without_address(problem, mail))
+
+
+def _without_address(problem: Exception, mail: MailRecord) -> str:
+    """What a server said, without the recipient whom it may have named."""
+    return str(problem).replace(mail.to, "(the recipient)")
 
 
 def _concerns(event: object) -> EventId | None:
