@@ -138,8 +138,8 @@ class SeatPlanRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RowPlanRecord(Record, frozen=True, kw_only=True):
-    """A row as it stands in the hall, from one end to the other; ``slots`` is how many positions it has given, ``place``
-    its place in its section, 0 for the first row."""
+    """A row as it stands in the hall, from one end to the other; ``slots`` is how many positions it has given,
+    ``place`` its place in its section, 0 for the first row."""
 
     section_key: int
     label: str

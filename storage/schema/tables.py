@@ -8,12 +8,13 @@ change log. Which tables exist stands in ``storage.schema.layout``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, TypeVar
+from functools import lru_cache
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from storage.engine import Key, Partition, Reader, Transaction
-from storage.keys import Part, pack_key, prefix_range, unpack_parts
+from storage.engine import MAX_KEY_BYTES, Key, Partition, Reader, Transaction
+from storage.keys import KeyTooLong, Part, pack_part, partition_prefix, prefix_range, unpack_parts
 
 R = TypeVar("R")
 
@@ -21,18 +22,41 @@ _encoder = msgspec.msgpack.Encoder(uuid_format="bytes", decimal_format="string")
 
 Upgrade = Callable[[bytes], bytes]
 
+# A decision makes a score of keys, nearly all in one partition: its prefix is not made anew for each.
+_prefix_of: Final = lru_cache(maxsize=1024)(partition_prefix)
+
 
 class RecordUnreadable(Exception):
     """A stored value has a schema version that this release does not know, or is damaged."""
 
 
-class Table(Generic[R]):
+class _Keyed:
+    """What has a number of its own, by which its keys begin."""
+
+    __slots__ = ("_packed_number", "name", "number")
+
+    def __init__(self, number: int, name: str) -> None:
+        self.number = number
+        self.name = name
+        self._packed_number = pack_part(number)
+
+    def key(self, partition: Partition, *parts: Part) -> Key:
+        """The key of ``parts``. Refuses more than 400 bytes (KeyTooLong)."""
+        key = _prefix_of(partition) + self._packed_number
+        for part in parts:
+            key += pack_part(part)
+        if len(key) > MAX_KEY_BYTES:
+            raise KeyTooLong(f"a key of {len(key)} bytes; at most {MAX_KEY_BYTES} are allowed")
+        return Key(key)
+
+
+class Table(_Keyed, Generic[R]):
     """Records of one type, keyed by a tuple of parts within a partition.
 
     ``upgrades`` maps an older schema version to the function that turns its msgpack into the next version's.
     """
 
-    __slots__ = ("_decoder", "_head", "_upgrades", "name", "number", "version")
+    __slots__ = ("_decoder", "_head", "_upgrades", "version")
 
     def __init__(
         self,
@@ -44,29 +68,24 @@ class Table(Generic[R]):
     ) -> None:
         if not 1 <= number <= 1000:
             raise ValueError(f"a table's number is 1 to 1000, not {number}")
-        self.number = number
-        self.name = name
+        super().__init__(number, name)
         self.version = version
         self._head = bytes((version,))
         self._decoder = msgspec.msgpack.Decoder(record)
         self._upgrades = dict(upgrades or {})
 
-    def key(self, partition: Partition, *parts: Part) -> Key:
-        """The key of a record."""
-        return pack_key(partition, self.number, *parts)
-
     def get(self, reader: Reader, partition: Partition, *parts: Part) -> R | None:
         """The record at ``parts``, or None."""
-        value = reader.get(pack_key(partition, self.number, *parts))
+        value = reader.get(self.key(partition, *parts))
         return None if value is None else self.decode(value)
 
     def put(self, tx: Transaction, record: R, partition: Partition, *parts: Part) -> None:
         """Writes the record at ``parts``."""
-        tx.put(pack_key(partition, self.number, *parts), self._head + _encoder.encode(record))
+        tx.put(self.key(partition, *parts), self._head + _encoder.encode(record))
 
     def delete(self, tx: Transaction, partition: Partition, *parts: Part) -> None:
         """Removes the record at ``parts``, if there is one."""
-        tx.delete(pack_key(partition, self.number, *parts))
+        tx.delete(self.key(partition, *parts))
 
     def scan(
         self,
@@ -99,28 +118,24 @@ class Table(Generic[R]):
             raise RecordUnreadable(f"{self.name}: {error}") from error
 
 
-class Index:
+class Index(_Keyed):
     """Ordered tuples without a value: a set that is scanned, such as what falls due when."""
 
-    __slots__ = ("name", "number")
+    __slots__ = ()
 
     _PRESENT = b"\x01"
 
-    def __init__(self, number: int, name: str) -> None:
-        self.number = number
-        self.name = name
-
     def add(self, tx: Transaction, partition: Partition, *parts: Part) -> None:
         """Adds the tuple."""
-        tx.put(pack_key(partition, self.number, *parts), self._PRESENT)
+        tx.put(self.key(partition, *parts), self._PRESENT)
 
     def remove(self, tx: Transaction, partition: Partition, *parts: Part) -> None:
         """Removes the tuple, if it is there."""
-        tx.delete(pack_key(partition, self.number, *parts))
+        tx.delete(self.key(partition, *parts))
 
     def has(self, reader: Reader, partition: Partition, *parts: Part) -> bool:
         """Whether the tuple is there."""
-        return reader.get(pack_key(partition, self.number, *parts)) is not None
+        return reader.get(self.key(partition, *parts)) is not None
 
     def scan(
         self,
@@ -140,6 +155,6 @@ class Index:
     ) -> Iterator[tuple[Part, ...]]:
         """All tuples whose first part is an integer of at most ``last``: what is due by then."""
         lo, _ = prefix_range(partition, self.number)
-        hi = pack_key(partition, self.number, last + 1)
+        hi = self.key(partition, last + 1)
         for key, _ in reader.scan(lo, hi, limit):
             yield unpack_parts(key)[1:]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from storage.engine import Reader, Transaction
+from storage.engine import Partition, Reader, Transaction
 from storage.schema.events import HoldMoved, SeatsMoved
 from storage.schema.ids import EventId, UserId
 from storage.schema.layout import DUE_RESERVATIONS, PURCHASES, RESERVATIONS, event_partition
@@ -18,35 +18,28 @@ from storage.schema.states import RESERVATION_MOVES, ReservationState, SeatState
 from ticketd.domain.seats import SeatBook, SeatMove
 
 
-def purchases_of(reader: Reader, event_id: EventId, user_id: UserId) -> PurchaseRecord:
-    """How many seats of the event the buyer holds, and has bought."""
-    return PURCHASES.get(reader, event_partition(event_id), user_id) or PurchaseRecord()
+def purchases_of(reader: Reader, partition: Partition, user_id: UserId) -> PurchaseRecord:
+    """How many seats of an event the buyer holds, and has bought."""
+    return PURCHASES.get(reader, partition, user_id) or PurchaseRecord()
 
 
-def count_purchases(
-    tx: Transaction, event_id: EventId, user_id: UserId, held: int = 0, bought: int = 0
-) -> None:
-    """Adds to what the buyer holds, and has bought. Neither can fall below 0 (ValueError)."""
-    partition = event_partition(event_id)
-    has = purchases_of(tx, event_id, user_id)
-    held, bought = has.held + held, has.bought + bought
-    if held < 0 or bought < 0:
-        raise ValueError(
-            f"event {event_id}: buyer {user_id} would hold {held} and have bought {bought} seats"
-        )
-    if held or bought:
-        PURCHASES.put(tx, PurchaseRecord(held=held, bought=bought), partition, user_id)
+def write_purchases(tx: Transaction, partition: Partition, user_id: UserId, has: PurchaseRecord) -> None:
+    """Writes what the buyer holds, and has bought. Neither may be below 0 (ValueError)."""
+    if has.held < 0 or has.bought < 0:
+        raise ValueError(f"buyer {user_id} would hold {has.held} and have bought {has.bought} seats")
+    if has.held or has.bought:
+        PURCHASES.put(tx, has, partition, user_id)
     else:
         PURCHASES.delete(tx, partition, user_id)
 
 
-def begin_hold(tx: Transaction, book: SeatBook, hold: ReservationRecord) -> None:
-    """Writes a new hold (HELD) of seats that are all AVAILABLE."""
+def begin_hold(tx: Transaction, book: SeatBook, hold: ReservationRecord, has: PurchaseRecord) -> None:
+    """Writes a new hold (HELD) of seats that are all AVAILABLE; ``has`` is what its buyer has without it."""
     move = SeatMove(SeatState.AVAILABLE, SeatState.RESERVED, hold.reservation_id)
     book.move(tx, hold.seats, move)
     RESERVATIONS.put(tx, hold, book.partition, hold.reservation_id)
     DUE_RESERVATIONS.add(tx, book.partition, hold.due_at_ms, hold.reservation_id)
-    count_purchases(tx, book.event_id, hold.user_id, held=len(hold.seats))
+    write_purchases(tx, book.partition, hold.user_id, replace(has, held=has.held + len(hold.seats)))
     tx.emit(
         book.partition,
         SeatsMoved(
@@ -71,7 +64,9 @@ def end_hold(
     book.move(tx, hold.seats, SeatMove(SeatState.RESERVED, after, owner, owned_by=reservation_id))
     RESERVATIONS.put(tx, ended, book.partition, reservation_id)
     DUE_RESERVATIONS.remove(tx, book.partition, hold.due_at_ms, reservation_id)
-    count_purchases(tx, event_id, hold.user_id, held=-seats, bought=seats if sold else 0)
+    has = purchases_of(tx, book.partition, hold.user_id)
+    bought = has.bought + seats if sold else has.bought
+    write_purchases(tx, book.partition, hold.user_id, PurchaseRecord(held=has.held - seats, bought=bought))
     tx.emit(
         book.partition,
         SeatsMoved(

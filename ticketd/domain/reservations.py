@@ -16,12 +16,12 @@ from storage.engine import Reader, Transaction
 from storage.schema.events import SeatsMoved
 from storage.schema.ids import EntryId, EventId, OrderId, ReservationId, SeatNumber, SectionId, TierId, UserId
 from storage.schema.layout import COUNTS, DUE_RESERVATIONS, EVENT, RESERVATIONS, SECTIONS, event_partition
-from storage.schema.records import ReservationRecord, SaleRecord
+from storage.schema.records import PurchaseRecord, ReservationRecord, SaleRecord
 from storage.schema.states import ReservationState, SeatState
-from ticketd.domain.hold_book import begin_hold, count_purchases, end_hold, move_hold, purchases_of
+from ticketd.domain.hold_book import begin_hold, end_hold, move_hold, purchases_of, write_purchases
 from ticketd.domain.money import amounts_of
 from ticketd.domain.rooms import require_shopping
-from ticketd.domain.sales import SalePhase, load_sale, load_total, sale_opens_ms, sale_phase
+from ticketd.domain.sales import SalePhase, load_sale, phase_by_date, sale_opens_ms
 from ticketd.domain.seats import (
     BLOCKED_REASON,
     HELD_REASON,
@@ -92,9 +92,9 @@ def reserve_seats(tx: Transaction, command: ReserveSeats) -> ReservationRecord:
         if held is not None:
             return held
         raise _not_free(book, command.seats)
-    _require_within_limit(tx, sale, command, len(command.seats))
+    has = _purchases_within_limit(tx, sale, command, len(command.seats))
     hold = _new_hold(tx, sale, book, command, command.seats)
-    begin_hold(tx, book, hold)
+    begin_hold(tx, book, hold, has)
     return hold
 
 
@@ -111,15 +111,15 @@ def reserve_best(tx: Transaction, command: ReserveBest) -> ReservationRecord:
     _require_open_sale(tx, sale, command)
     book = SeatBook(tx, command.event_id)
     seats = _best_seats(tx, book, command.quantity, sections, tier)
-    _require_within_limit(tx, sale, command, command.quantity)
+    has = _purchases_within_limit(tx, sale, command, command.quantity)
     hold = _new_hold(tx, sale, book, command, seats)
-    begin_hold(tx, book, hold)
+    begin_hold(tx, book, hold, has)
     return hold
 
 
 def _require_open_sale(tx: Transaction, sale: SaleRecord, buying: Buying) -> None:
     require_shopping(tx, buying.event_id, buying.entry_id, tx.now_ms)
-    phase = sale_phase(sale, load_total(tx, buying.event_id), tx.now_ms)
+    phase = phase_by_date(sale, tx.now_ms)
     if phase in {SalePhase.CANCELLED, SalePhase.ENDED}:
         raise Refusal(ErrorCode.SALE_ENDED, details={"reason": phase.value})
     if phase in {SalePhase.UPCOMING, SalePhase.LOBBY}:
@@ -155,11 +155,13 @@ def _not_free(book: SeatBook, seats: Sequence[SeatNumber]) -> Refusal:
     return refuse_seats(ErrorCode.SEATS_TAKEN, book.event_id, by_state[SeatState.RESERVED], HELD_REASON)
 
 
-def _require_within_limit(tx: Transaction, sale: SaleRecord, buying: Buying, seats: int) -> None:
-    has = purchases_of(tx, buying.event_id, buying.user_id)
+def _purchases_within_limit(tx: Transaction, sale: SaleRecord, buying: Buying, seats: int) -> PurchaseRecord:
+    """What the buyer has of the event, if so many more seats may be added to it."""
+    has = purchases_of(tx, event_partition(buying.event_id), buying.user_id)
     if has.held + has.bought + seats > sale.purchase_limit:
         details = {"limit": sale.purchase_limit, "held": has.held, "bought": has.bought}
         raise Refusal(ErrorCode.PURCHASE_LIMIT_EXCEEDED, details=details)
+    return has
 
 
 def _new_hold(
@@ -343,9 +345,11 @@ def return_seats(
     Refuses SEAT_NOT_FOUND. Seats that are not the order's are a fault in the program (IllegalMove).
     """
     move_seats(tx, event_id, seats, SeatMove(SeatState.SOLD, SeatState.AVAILABLE, owned_by=order_id))
-    count_purchases(tx, event_id, user_id, bought=-len(seats))
+    partition = event_partition(event_id)
+    has = purchases_of(tx, partition, user_id)
+    write_purchases(tx, partition, user_id, replace(has, bought=has.bought - len(seats)))
     tx.emit(
-        event_partition(event_id),
+        partition,
         SeatsMoved(
             event_id=event_id,
             seats=tuple(seats),

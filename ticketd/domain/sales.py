@@ -6,6 +6,7 @@ What a phase allows is decided by whoever asks: the room, the reservations, the 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from storage.engine import Reader
 from storage.schema.ids import EventId
@@ -24,6 +25,10 @@ class SalePhase(StrEnum):
     SOLD_OUT = "SOLD_OUT"
     ENDED = "ENDED"
     CANCELLED = "CANCELLED"
+
+
+OPEN_PHASES: Final = frozenset({SalePhase.PRESALE, SalePhase.ON_SALE})
+"""The phases in which there is something to buy."""
 
 
 def sale_ends_ms(sale: SaleRecord) -> int:
@@ -46,6 +51,14 @@ def sale_phase(sale: SaleRecord, total: CountRecord, now_ms: int) -> SalePhase:
 
     SOLD_OUT when every seat is sold or blocked, once the sale has opened; a seat that is only held may come back.
     """
+    phase = phase_by_date(sale, now_ms)
+    if phase in OPEN_PHASES and total.free + total.held == 0:
+        return SalePhase.SOLD_OUT
+    return phase
+
+
+def phase_by_date(sale: SaleRecord, now_ms: int) -> SalePhase:
+    """The phase whatever seats are left: as ``sale_phase``, but never SOLD_OUT."""
     if sale.cancelled:
         return SalePhase.CANCELLED
     if now_ms >= sale_ends_ms(sale):
@@ -54,8 +67,6 @@ def sale_phase(sale: SaleRecord, total: CountRecord, now_ms: int) -> SalePhase:
         lobby_opens_ms = sale.room.lobby_opens_ms
         in_lobby = sale.room.enabled and lobby_opens_ms is not None and now_ms >= lobby_opens_ms
         return SalePhase.LOBBY if in_lobby else SalePhase.UPCOMING
-    if total.free + total.held == 0:
-        return SalePhase.SOLD_OUT
     return SalePhase.ON_SALE if now_ms >= sale.general_sale_start_ms else SalePhase.PRESALE
 
 
