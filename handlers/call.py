@@ -111,6 +111,7 @@ class Call(Generic[Body_co]):
     request_id: str
     session_id: str = ""
     client: str = ""
+    listener: ListenerKind = ListenerKind.PUBLIC
     idempotent: IdempotentRequest | None = None
 
     def path_id(self, name: str, missing: ErrorCode) -> UUID:

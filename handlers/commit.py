@@ -24,6 +24,7 @@ from ticketd.domain.outcomes import find_outcome, keep_outcome
 from ticketd.errors import ErrorCode, Refusal
 
 R = TypeVar("R")
+Run = TypeVar("Run")
 
 REPLAYED: Final = ("Idempotency-Replayed", "true")
 
@@ -82,13 +83,15 @@ def outcome_of(reply: Reply, request: IdempotentRequest, forget_at_ms: int) -> O
 class Decision(Generic[R]):
     """What an endpoint wants decided: a name for metrics, the partitions, the transition, and how its result is told.
 
-    ``decide`` and ``render`` are run within the transaction, so both are pure.
+    ``decide`` and ``render`` are run within the transaction, so both are pure. ``may_use_reserve`` is for what must go on
+    when space is short, as ``Command`` says.
     """
 
     name: str
     partitions: tuple[Partition, ...]
     decide: Callable[[Transaction], R]
     render: Callable[[R], Reply]
+    may_use_reserve: bool = False
 
 
 async def commit(services: Services, call: AnyCall, decision: Decision[R]) -> Reply:
@@ -100,7 +103,7 @@ async def commit(services: Services, call: AnyCall, decision: Decision[R]) -> Re
     partitions, decide, render = decision.partitions, decision.decide, decision.render
     request = call.idempotent
     if request is None:
-        committed = await services.engine.submit(Command(decision.name, partitions, decide))
+        committed = await services.engine.submit(_command(decision, partitions, decide))
         return render(committed.result)
     scope = scope_partition(call.principal)
     retention_ms = services.settings.idempotency.retention_seconds * 1000
@@ -127,7 +130,13 @@ async def commit(services: Services, call: AnyCall, decision: Decision[R]) -> Re
         )
 
     named = partitions if scope in partitions else (*partitions, scope)
-    return (await services.engine.submit(Command(decision.name, named, run))).result
+    return (await services.engine.submit(_command(decision, named, run))).result
+
+
+def _command(
+    decision: Decision[R], partitions: tuple[Partition, ...], run: Callable[[Transaction], Run]
+) -> Command[Run]:
+    return Command(decision.name, partitions, run, may_use_reserve=decision.may_use_reserve)
 
 
 async def keep_reply(services: Services, call: AnyCall, reply: Reply) -> None:

@@ -18,9 +18,11 @@ from handlers.endpoint import (
     SHOPPING,
     TRUSTED_SERVER,
     BodyEncoding,
+    Door,
     Endpoint,
     RateClass,
 )
+from handlers.face import get_health, get_metrics, get_readiness
 from handlers.orders import cancel_own_order, create_order, get_order, list_orders
 from handlers.pages import HTML_TYPE
 from handlers.payment_methods import create_payment_method, delete_payment_method, get_payment_methods
@@ -37,6 +39,7 @@ from handlers.transfers import (
     show_claim,
 )
 from handlers.wire.common import PageQuery
+from handlers.wire.face import HealthAnswer
 from handlers.wire.orders import CreateOrder, OrderCancelled, OrderCreated, OrderDetails, OrderList
 from handlers.wire.payment_methods import AddPaymentMethodBody, PaymentMethodAnswer, PaymentMethodList
 from handlers.wire.queue import JoinAnswer, JoinQueue, StatusAnswer, StatusQuery
@@ -54,6 +57,7 @@ from handlers.wire.transfers import (
     TransferList,
 )
 from ticketd.errors import ErrorCode
+from ticketd.metrics import CONTENT_TYPE
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     # --- sessions ---
@@ -361,5 +365,40 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         media_type=HTML_TYPE,
     ),
     # --- the daemon's own face ---
+    Endpoint(
+        method="GET",
+        path="/healthz",
+        function=get_health,
+        part="daemon",
+        summary="Whether the daemon lives",
+        credential=OPEN,
+        rate=RateClass.UNLIMITED,
+        answer=HealthAnswer,
+        door=Door.BOTH,
+    ),
+    Endpoint(
+        method="GET",
+        path="/readyz",
+        function=get_readiness,
+        part="daemon",
+        summary="Whether the daemon is ready to serve",
+        credential=OPEN,
+        rate=RateClass.UNLIMITED,
+        answer=HealthAnswer,
+        errors=(ErrorCode.STORAGE_UNAVAILABLE,),
+        door=Door.BOTH,
+    ),
+    Endpoint(
+        method="GET",
+        path="/metrics",
+        function=get_metrics,
+        part="daemon",
+        summary="What the daemon counts, in Prometheus' text form",
+        credential=OPEN,
+        rate=RateClass.UNLIMITED,
+        media_type=CONTENT_TYPE,
+        errors=(ErrorCode.NOT_FOUND,),
+        door=Door.BOTH,
+    ),
     # --- operator ---
 )

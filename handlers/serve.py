@@ -77,6 +77,7 @@ class Server:
             request_id=request_id,
             session_id=session_id,
             client=request.client,
+            listener=request.listener,
             idempotent=idempotent,
         )
         if idempotent is None:

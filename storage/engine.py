@@ -172,6 +172,9 @@ class Engine(Protocol):
         None if the log cannot tell what follows ``after``: it no longer goes back that far, or has never got that far.
         """
 
+    def is_running(self) -> bool:
+        """Whether the engine takes commands: it was started, and has neither ended nor failed."""
+
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Calls ``subscriber`` with the changes of each commit, in commit order, in the event loop's thread, before any
         waiter of that commit resumes. Returns the function that ends it. A subscriber must not raise."""

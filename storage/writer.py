@@ -100,6 +100,9 @@ class WritingEngine(StoreReads, abc.ABC):
         """The space reserved for the data."""
         return self._backend.map_bytes()
 
+    def is_running(self) -> bool:
+        return self._state is State.RUNNING
+
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         self._subscribers = [*self._subscribers, subscriber]
 
