@@ -31,11 +31,13 @@ async def wait_for_order(
     buyer: Client, order_id: str, status: str, *, payment: str | None = None, tries: int = 50
 ) -> Any:
     """The order, once it has the wanted states."""
+    seen: list[str] = []
     for _ in range(tries):
         answer = await buyer.get(f"/v1/orders/{order_id}")
         assert answer.status == 200, answer.body
         order = answer.json
         if order["status"] == status and payment in {None, order["payment_status"]}:
             return order
+        seen.append(f"{order['status']}/{order['payment_status']}")
         await trio.sleep(1)
-    raise AssertionError(f"order {order_id} is {order['status']}/{order['payment_status']}")
+    raise AssertionError(f"order {order_id} went {seen}")
