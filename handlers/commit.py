@@ -83,8 +83,8 @@ def outcome_of(reply: Reply, request: IdempotentRequest, forget_at_ms: int) -> O
 class Decision(Generic[R]):
     """What an endpoint wants decided: a name for metrics, the partitions, the transition, and how its result is told.
 
-    ``decide`` and ``render`` are run within the transaction, so both are pure. ``may_use_reserve`` is for what must go on
-    when space is short, as ``Command`` says.
+    ``decide`` and ``render`` are run within the transaction, so both are pure. ``may_use_reserve`` is for what must go
+    on when space is short, as ``Command`` says.
     """
 
     name: str

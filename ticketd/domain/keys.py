@@ -5,19 +5,60 @@ What each key opens is the table of endpoints' business.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from storage.engine import Reader, Transaction
 from storage.schema.events import KeysChanged
 from storage.schema.layout import API_KEYS, SIGNING_KEYS, SYSTEM
 from storage.schema.records import ApiKeyRecord, SigningKeyRecord
+from ticketd.credentials.api_keys import Scope, new_api_key
+from ticketd.credentials.keyring import KEY_RANDOM_BYTES, SECRET_BYTES, TokenKind
 from ticketd.errors import ErrorCode, Refusal
+from ticketd.tickets.code import new_ticket_key
+
+TICKET_KEY_KIND: Final = "ticket"
+LINK_KEY_KIND: Final = "link"
+SIGNING_KEY_KINDS: Final = (*(kind.value for kind in TokenKind), TICKET_KEY_KIND, LINK_KEY_KIND)
 
 
 class RevokeApiKey(msgspec.Struct, frozen=True):
     """Ends an API key."""
 
     key_id: str
+
+
+def fresh_api_key(random: bytes, scope: Scope, name: str, now_ms: int) -> tuple[str, ApiKeyRecord]:
+    """A new API key out of ``API_KEY_RANDOM_BYTES`` random bytes: its text, to be shown once, and what is stored of it.
+
+    ``name`` is 0 to 100 printable characters; else ValueError.
+    """
+    text, fields = new_api_key(random, scope, name, now_ms)
+    record = ApiKeyRecord(
+        key_id=fields.key_id,
+        scope=fields.scope.value,
+        name=fields.name,
+        secret_hash=fields.secret_sha256,
+        created_at_ms=fields.created_at_ms,
+    )
+    return text, record
+
+
+def fresh_signing_key(kind: str, random: bytes, now_ms: int) -> SigningKeyRecord:
+    """A new key of one of ``SIGNING_KEY_KINDS`` out of ``KEY_RANDOM_BYTES`` random bytes: 32 are its secret, the others
+    its id. A ticket key's id follows from the key itself. Another kind, or another number of bytes, is a ValueError.
+    """
+    if kind not in SIGNING_KEY_KINDS:
+        raise ValueError(f"there are no signing keys of the kind {kind!r}")
+    if len(random) != KEY_RANDOM_BYTES:
+        raise ValueError(f"a signing key is made of {KEY_RANDOM_BYTES} random bytes, not {len(random)}")
+    secret = random[:SECRET_BYTES]
+    if kind == TICKET_KEY_KIND:
+        kid: str = new_ticket_key(secret, now_ms).kid
+    else:
+        kid = f"{kind}-{random[SECRET_BYTES:].hex()}"
+    return SigningKeyRecord(kid=kid, kind=kind, secret=secret, created_at_ms=now_ms)
 
 
 def add_api_key(tx: Transaction, record: ApiKeyRecord) -> ApiKeyRecord:

@@ -16,10 +16,9 @@ from ticketd.credentials.api_keys import ApiKeyInvalid, PresentedApiKey, is_secr
 from ticketd.credentials.external import ExternalIssuer
 from ticketd.credentials.keyring import Keyring, SigningKey, TokenKind
 from ticketd.credentials.verifier import TokenVerifier
+from ticketd.domain.keys import LINK_KEY_KIND, TICKET_KEY_KIND
 from ticketd.tickets.code import TicketKey, TicketKeyId
 
-TICKET_KEY_KIND: Final = "ticket"
-LINK_KEY_KIND: Final = "link"
 TOKEN_KEY_KINDS: Final = frozenset(kind.value for kind in TokenKind)
 
 
