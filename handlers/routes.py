@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from handlers.docs import get_docs_asset, get_openapi, show_docs
 from handlers.endpoint import (
     BROWSING,
     JOINING,
@@ -22,7 +23,10 @@ from handlers.endpoint import (
     Endpoint,
     RateClass,
 )
+from handlers.events import get_event, search_events
 from handlers.face import get_health, get_metrics, get_readiness
+from handlers.inventory import create_reservation, delete_reservation, get_reservation, get_seat_map
+from handlers.operator_routes import OPERATOR_ENDPOINTS
 from handlers.orders import cancel_own_order, create_order, get_order, list_orders
 from handlers.pages import HTML_TYPE
 from handlers.payment_methods import create_payment_method, delete_payment_method, get_payment_methods
@@ -39,7 +43,9 @@ from handlers.transfers import (
     show_claim,
 )
 from handlers.wire.common import PageQuery
+from handlers.wire.events import EventAnswer, EventList, EventQuery
 from handlers.wire.face import HealthAnswer
+from handlers.wire.inventory import ReservationAnswer, ReserveBody, SeatMapAnswer, SeatMapQuery
 from handlers.wire.orders import CreateOrder, OrderCancelled, OrderCreated, OrderDetails, OrderList
 from handlers.wire.payment_methods import AddPaymentMethodBody, PaymentMethodAnswer, PaymentMethodList
 from handlers.wire.queue import JoinAnswer, JoinQueue, StatusAnswer, StatusQuery
@@ -126,7 +132,101 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         idempotent=True,
     ),
     # --- events ---
+    Endpoint(
+        method="GET",
+        path="/v1/events/search",
+        function=search_events,
+        part="events",
+        summary="Search events",
+        credential=BROWSING,
+        rate=RateClass.SEARCH,
+        query=EventQuery,
+        answer=EventList,
+        errors=(ErrorCode.INVALID_REQUEST,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/events/{event_id}",
+        function=get_event,
+        part="events",
+        summary="Look at an event",
+        credential=BROWSING,
+        rate=RateClass.EVENT_DETAILS,
+        answer=EventAnswer,
+        errors=(ErrorCode.EVENT_NOT_FOUND,),
+    ),
     # --- inventory ---
+    Endpoint(
+        method="GET",
+        path="/v1/events/{event_id}/seats",
+        function=get_seat_map,
+        part="inventory",
+        summary="Get an event's seat map, or what changed in it",
+        credential=BROWSING,
+        rate=RateClass.SEAT_MAP,
+        query=SeatMapQuery,
+        answer=SeatMapAnswer,
+        errors=(ErrorCode.INVALID_REQUEST, ErrorCode.EVENT_NOT_FOUND, ErrorCode.NOT_FOUND),
+        hot=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/seats/reserve",
+        function=create_reservation,
+        part="inventory",
+        summary="Hold seats, all or none",
+        credential=SHOPPING,
+        rate=RateClass.RESERVE,
+        body=ReserveBody,
+        answer=ReservationAnswer,
+        status=201,
+        errors=(
+            ErrorCode.USER_MISMATCH,
+            ErrorCode.EVENT_MISMATCH,
+            ErrorCode.EVENT_NOT_FOUND,
+            ErrorCode.SEAT_NOT_FOUND,
+            ErrorCode.ACCESS_EXPIRED,
+            ErrorCode.SALE_ENDED,
+            ErrorCode.SALE_NOT_OPEN,
+            ErrorCode.SEATS_UNAVAILABLE,
+            ErrorCode.SEATS_TAKEN,
+            ErrorCode.NO_ADJACENT_SEATS,
+            ErrorCode.PURCHASE_LIMIT_EXCEEDED,
+        ),
+        idempotent=True,
+        hot=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/reservations/{reservation_id}",
+        function=get_reservation,
+        part="inventory",
+        summary="Look at a reservation",
+        credential=SHOPPING,
+        rate=RateClass.OTHER,
+        answer=ReservationAnswer,
+        errors=(
+            ErrorCode.RESERVATION_NOT_FOUND,
+            ErrorCode.ORDER_EXISTS,
+            ErrorCode.RESERVATION_EXPIRED,
+        ),
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/reservations/{reservation_id}",
+        function=delete_reservation,
+        part="inventory",
+        summary="Release a reservation",
+        credential=SHOPPING,
+        rate=RateClass.OTHER,
+        status=204,
+        errors=(
+            ErrorCode.RESERVATION_NOT_FOUND,
+            ErrorCode.ORDER_EXISTS,
+            ErrorCode.RESERVATION_EXPIRED,
+        ),
+        idempotent=True,
+    ),
     # --- orders ---
     Endpoint(
         method="POST",
@@ -367,6 +467,37 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     # --- the daemon's own face ---
     Endpoint(
         method="GET",
+        path="/v1/openapi.json",
+        function=get_openapi,
+        part="daemon",
+        summary="The document of this API",
+        credential=OPEN,
+        rate=RateClass.OTHER,
+        door=Door.BOTH,
+    ),
+    Endpoint(
+        method="GET",
+        path="/docs",
+        function=show_docs,
+        part="daemon",
+        summary="A page that shows the document of this API",
+        credential=OPEN,
+        rate=RateClass.UNLIMITED,
+        media_type=HTML_TYPE,
+    ),
+    Endpoint(
+        method="GET",
+        path="/docs/{asset}",
+        function=get_docs_asset,
+        part="daemon",
+        summary="What that page needs",
+        credential=OPEN,
+        rate=RateClass.UNLIMITED,
+        media_type="application/octet-stream",
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
+    Endpoint(
+        method="GET",
         path="/healthz",
         function=get_health,
         part="daemon",
@@ -401,4 +532,5 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         door=Door.BOTH,
     ),
     # --- operator ---
+    *OPERATOR_ENDPOINTS,
 )
