@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from handlers.answers import encode_json, time_text
 from handlers.call import Reply
 from storage.engine import EngineOverloaded, EngineStopped, OutcomeUnknown, StorageFull
-from ticketd.errors import Detail, ErrorCode, Refusal
+from ticketd.errors import ErrorCode, Refusal
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +17,7 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
 
     code: str
     message: str
-    details: dict[str, Detail]
+    details: dict[str, Any]  # JSON: the recursive type Detail has no schema in msgspec
     request_id: str
     timestamp: str
 

@@ -39,7 +39,7 @@ from ticketd.ids import new_id
 
 
 async def create_api_key(services: Services, call: Call[CreateKey]) -> Reply:
-    """201 with a new API key, whose secret is told this once. Refuses INVALID_REQUEST for a name not fit to be shown."""
+    """201 with a new API key, told this once. Refuses INVALID_REQUEST for a name not fit to be shown."""
     body = call.body
     try:
         text, record = fresh_api_key(

@@ -9,7 +9,15 @@ from handlers.call import Reply
 
 HTML_TYPE: Final = "text/html; charset=utf-8"
 
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
 _HEADERS: Final = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", _POLICY),

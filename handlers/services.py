@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class Services:
     gateway: PaymentGateway
     payments: PaymentDesk
     metrics: Metrics
+    api_document: Callable[[], bytes]
+    """The OpenAPI document as JSON, made when it is first asked for."""
     sandbox: SandboxGateway | None = None
     running_requests: set[bytes] = field(default_factory=set)
     """Digests of idempotent requests that have not been answered yet."""

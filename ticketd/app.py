@@ -5,11 +5,17 @@ Nothing is started here; the nursery tree (``ticketd.tree``) does that.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from config.settings import Settings
+from handlers.answers import encode_json
+from handlers.openapi import build_document
 from handlers.orders import render_created
+from handlers.routes import ENDPOINTS
 from handlers.services import Services
 from storage.clock import Clock
 from storage.engine import Engine
@@ -48,6 +54,10 @@ class Place:
     public_url: str
 
 
+def _api_document(public_url: str) -> bytes:
+    return encode_json(build_document(ENDPOINTS, public_url, version("ticketd")))
+
+
 def build_services(
     settings: Settings, place: Place, engine: Engine, clock: Clock, outside: Outside
 ) -> Services:
@@ -74,5 +84,6 @@ def build_services(
         gateway=outside.gateway,
         payments=PaymentDesk(desk),
         metrics=Metrics(),
+        api_document=functools.cache(partial(_api_document, place.public_url)),
         sandbox=outside.sandbox,
     )

@@ -1,0 +1,275 @@
+"""The API document (OpenAPI 3.1), made from the table of endpoints that also routes the requests.
+
+Nothing is said here that the table or the structs do not know: codes that follow from a credential or a body are added
+by rule, the rest stands in each endpoint's line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from handlers.call import JSON_TYPE
+from handlers.endpoint import BodyEncoding, Credential, Door, Endpoint, Token
+from handlers.errors import ErrorAnswer
+from handlers.openapi_text import INTRODUCTION, PART_TEXTS, TITLE
+from ticketd.credentials.keyring import TokenKind
+from ticketd.errors import ErrorCode
+
+Document = dict[str, Any]  # JSON
+
+_REF: Final = "#/components/schemas/{name}"
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+_BOUND_KINDS: Final = frozenset({TokenKind.QUEUE, TokenKind.ACCESS})
+_ETAG_PATHS: Final = ("/v1/events/{event_id}", "/v1/events/{event_id}/seats")
+_STATUS_TEXTS: Final = {
+    200: "Success",
+    201: "Created",
+    204: "Success, no body",
+    304: "Not modified",
+}
+_RETRY_STATUSES: Final = frozenset({429, 503})
+
+
+def build_document(endpoints: Iterable[Endpoint], server_url: str, version: str) -> Document:
+    """The document over the public endpoints of the table. ``server_url`` is where this daemon is reached."""
+    lines = [line for line in endpoints if line.door is not Door.OPERATOR]
+    schemas = _Schemas(lines)
+    paths: dict[str, Document] = {}
+    for line in lines:
+        paths.setdefault(line.path, {})[line.method.lower()] = _operation(line, schemas)
+    parts = dict.fromkeys(line.part for line in lines)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": TITLE,
+            "version": version,
+            "description": INTRODUCTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": server_url}],
+        "tags": [{"name": part, "description": PART_TEXTS[part]} for part in parts],
+        "paths": paths,
+        "components": {"schemas": schemas.components, "securitySchemes": _SECURITY_SCHEMES},
+    }
+
+
+class _Schemas:
+    """The schemas of all structs that the lines name, and references to them."""
+
+    def __init__(self, lines: Iterable[Endpoint]) -> None:
+        forms: dict[type[msgspec.Struct], None] = {ErrorAnswer: None}
+        queries: dict[type[msgspec.Struct], None] = {}
+        for line in lines:
+            for form in (line.body, line.answer):
+                if form is not None:
+                    forms[form] = None
+            if line.query is not None:
+                queries[line.query] = None
+        everything = [*forms, *queries]
+        refs, components = msgspec.json.schema_components(everything, ref_template=_REF)
+        self._refs = dict(zip(everything, refs, strict=True))
+        tidy = {name: _tidy(schema) for name, schema in components.items()}
+        self._queries = {form: tidy[form.__name__] for form in queries}
+        unused = {form.__name__ for form in queries} - {form.__name__ for form in forms}
+        self.components = {name: schema for name, schema in tidy.items() if name not in unused}
+
+    def ref(self, form: type[msgspec.Struct]) -> Document:
+        """A reference to a struct's schema."""
+        return dict(self._refs[form])
+
+    def fields(self, form: type[msgspec.Struct]) -> Mapping[str, Document]:
+        """The fields of a query's struct."""
+        fields: Mapping[str, Document] = self._queries[form]["properties"]
+        return fields
+
+
+def _tidy(schema: object) -> Any:
+    """Decimals go on the wire as numbers; everything else is as msgspec says."""
+    if isinstance(schema, dict):
+        tidy = {name: _tidy(value) for name, value in schema.items()}
+        if tidy.get("format") == "decimal":
+            tidy["type"] = "number"
+            del tidy["format"]
+        return tidy
+    if isinstance(schema, list):
+        return [_tidy(value) for value in schema]
+    return schema
+
+
+def _operation(line: Endpoint, schemas: _Schemas) -> Document:
+    operation: Document = {
+        "operationId": line.name,
+        "tags": [line.part],
+        "summary": line.summary,
+        "description": _description(line),
+        "parameters": _parameters(line, schemas),
+        "responses": _responses(line, schemas),
+        "security": _security(line.credential),
+    }
+    if line.body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {_request_type(line): {"schema": schemas.ref(line.body)}},
+        }
+    return operation
+
+
+def _description(line: Endpoint) -> str:
+    text = (line.function.__doc__ or line.summary).strip()
+    return re.sub(r"\s+", " ", text).replace("``", "`")
+
+
+def _request_type(line: Endpoint) -> str:
+    return BodyEncoding.FORM.value if line.encoding is BodyEncoding.FORM else JSON_TYPE
+
+
+def _parameters(line: Endpoint, schemas: _Schemas) -> list[Document]:
+    found = [_path_parameter(name) for name in _PARAMETER.findall(line.path)]
+    if line.query is not None:
+        required = {field.encode_name for field in msgspec.structs.fields(line.query) if field.required}
+        for name, schema in schemas.fields(line.query).items():
+            plain = {key: value for key, value in schema.items() if key != "description"}
+            parameter: Document = {"name": name, "in": "query", "required": name in required, "schema": plain}
+            if "description" in schema:
+                parameter["description"] = schema["description"]
+            found.append(parameter)
+    if not line.credential.scopes:
+        return found
+    if line.credential.kinds & _BOUND_KINDS:
+        found.append(
+            _header("X-Device-ID", "The `device_fingerprint` that joined, with a queue or access token")
+        )
+    found.append(_header("X-Session-ID", "Opaque, for the log", max_length=128))
+    found.append(_header("X-Request-ID", "A UUID of your own for this call", form="uuid"))
+    if line.idempotent:
+        found.append(
+            _header("Idempotency-Key", "Makes a repetition answer the same", min_length=8, max_length=128)
+        )
+    if line.path in _ETAG_PATHS:
+        found.append(_header("If-None-Match", "An ETag that you have: 304 if it is still the newest"))
+    return found
+
+
+def _path_parameter(name: str) -> Document:
+    schema: Document = {"type": "string"}
+    if name.endswith("_id"):
+        schema["format"] = "uuid"
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _header(
+    name: str, text: str, *, min_length: int = 1, max_length: int = 256, form: str | None = None
+) -> Document:
+    schema: Document = {"type": "string", "minLength": min_length, "maxLength": max_length}
+    if form is not None:
+        schema = {"type": "string", "format": form}
+    else:
+        schema["pattern"] = r"^[!-~]([ -~]*[!-~])?$"
+    return {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
+
+
+def error_codes(line: Endpoint) -> list[ErrorCode]:
+    """Every code that an endpoint may give: those of its line, and those that follow from its credential and body."""
+    codes = dict.fromkeys(line.errors)
+    credential = line.credential
+    if credential.scopes:
+        codes |= dict.fromkeys(
+            (ErrorCode.API_KEY_INVALID, ErrorCode.SCOPE_MISSING, ErrorCode.INVALID_REQUEST)
+        )
+        codes |= dict.fromkeys(
+            (ErrorCode.TOKEN_INVALID, ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_KIND_NOT_ALLOWED)
+        )
+        if TokenKind.QUEUE not in credential.kinds:
+            codes[ErrorCode.QUEUE_ACCESS_ONLY] = None
+        if credential.token is Token.NEEDED:
+            codes[ErrorCode.TOKEN_MISSING] = None
+        if credential.kinds & _BOUND_KINDS:
+            codes[ErrorCode.DEVICE_MISMATCH] = None
+        codes[ErrorCode.OVERLOADED] = None
+        codes[ErrorCode.STORAGE_UNAVAILABLE] = None
+    if line.query is not None:
+        codes[ErrorCode.INVALID_REQUEST] = None
+    if line.method in {"POST", "PUT", "DELETE"}:
+        codes |= dict.fromkeys(
+            (ErrorCode.INVALID_REQUEST, ErrorCode.BODY_TOO_LARGE, ErrorCode.UNSUPPORTED_MEDIA_TYPE)
+        )
+    if line.idempotent:
+        codes |= dict.fromkeys((ErrorCode.IDEMPOTENCY_KEY_IN_USE, ErrorCode.IDEMPOTENCY_KEY_REUSED))
+    codes[ErrorCode.INTERNAL_ERROR] = None
+    return list(codes)
+
+
+def _responses(line: Endpoint, schemas: _Schemas) -> Document:
+    responses: Document = {str(line.status): _success(line, schemas)}
+    if line.path in _ETAG_PATHS:
+        responses["304"] = {"description": _STATUS_TEXTS[304]}
+    by_status: dict[int, list[ErrorCode]] = {}
+    for code in error_codes(line):
+        by_status.setdefault(code.status, []).append(code)
+    for status, codes in sorted(by_status.items()):
+        response: Document = {
+            "description": "; ".join(f"`{code.name}`: {code.message}" for code in codes),
+            "headers": {"X-Request-ID": {"schema": {"type": "string", "format": "uuid"}}},
+            "content": {JSON_TYPE: {"schema": schemas.ref(ErrorAnswer)}},
+        }
+        if status in _RETRY_STATUSES:
+            response["headers"]["Retry-After"] = {"schema": {"type": "integer"}}
+        responses[str(status)] = response
+    return responses
+
+
+def _success(line: Endpoint, schemas: _Schemas) -> Document:
+    success: Document = {"description": _STATUS_TEXTS[line.status]}
+    headers: Document = {"X-Request-ID": {"schema": {"type": "string", "format": "uuid"}}}
+    if line.path in _ETAG_PATHS:
+        headers["ETag"] = {"schema": {"type": "string"}}
+    if line.idempotent:
+        headers["Idempotency-Replayed"] = {"schema": {"type": "string"}}
+    success["headers"] = headers
+    if line.answer is not None:
+        success["content"] = {line.media_type: {"schema": schemas.ref(line.answer)}}
+    elif line.status != 204:
+        success["content"] = {line.media_type.partition(";")[0]: {}}
+    return success
+
+
+def _security(credential: Credential) -> list[Document]:
+    if not credential.scopes:
+        return [{}]
+    key: Document = {"ApiKey": []}
+    tokens = [{**key, scheme: []} for kind in sorted(credential.kinds) for scheme in _SCHEMES_BY_KIND[kind]]
+    return tokens if credential.token is Token.NEEDED else [key, *tokens]
+
+
+_SCHEMES_BY_KIND: Final = {
+    TokenKind.USER: ("UserToken",),
+    TokenKind.QUEUE: ("QueueToken", "QueueTokenInQuery"),
+    TokenKind.ACCESS: ("AccessToken",),
+}
+
+_SECURITY_SCHEMES: Final[Document] = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "UserToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "From `POST /v1/sessions`, or from the operator's identity provider",
+    },
+    "QueueToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "From `POST /v1/queue/join`",
+    },
+    "QueueTokenInQuery": {"type": "apiKey", "in": "query", "name": "queue_token"},
+    "AccessToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "From `GET /v1/queue/status` once it says READY",
+    },
+}

@@ -1,0 +1,90 @@
+"""What the API document says in prose: the flows, and the rules that hold for every call."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TITLE: Final = "ticketd"
+
+INTRODUCTION: Final = """\
+A ticketing server: a fair waiting room, seats that are never sold twice, orders, tickets and transfers.
+
+## The way of a buyer
+
+1. Your server asks for a user token: `POST /v1/sessions` with a key of scope `storefront`.
+2. The buyer joins the event's waiting room: `POST /v1/queue/join`, with the event, the user and a fingerprint
+   of the device. The answer has a **queue token** and the place: 1 is next.
+3. `GET /v1/queue/status?queue_token=…` tells how far one is. Ask again after `poll_interval_seconds`. The
+   first answer that says `READY` carries the **access token** and starts the shopping window, which ends at
+   `expires_at`. A buyer who does not ask in time once let in (`claim_seconds` of the event, by default 120)
+   loses the place.
+4. `GET /v1/events/{event_id}/seats` shows the seats; `POST /v1/seats/reserve` holds some, all or nothing, for
+   `hold_seconds` (600 by default). Instead of `seat_ids` one may send a `quantity`, and gets the best seats
+   that stand together.
+5. `POST /v1/payment-methods` adds a card by the one-time token that the gateway's own form gave.
+6. `POST /v1/orders` pays the hold. The answer is `PENDING`/`AUTHORIZED`: the seats are sold. The money is
+   captured in the background, then the order is `CONFIRMED`/`CAPTURED` and has its tickets. If the buyer has
+   to act first (3-D Secure) it is `PENDING`/`REQUIRES_ACTION` with `next_action`. A declined payment leaves
+   the hold alive for another try, under a new order.
+7. `GET /v1/orders/{order_id}`, `GET /v1/tickets` show what was bought; `POST
+   /v1/tickets/{ticket_id}/transfer` offers a ticket to somebody else, whose claim link goes out by mail;
+   `POST /v1/orders/{order_id}/cancel` takes the order back.
+
+## Credentials
+
+Every call under `/v1` needs an API key in `X-API-Key` (401 `API_KEY_INVALID`), except this document. A key
+has one scope: `public` (a browser or an app), `storefront` (a trusted server, which may vouch for a
+`user_id`), `operator` or `gate`. Tokens go into `Authorization: Bearer`. A credential that is sent must be
+valid even where none is needed. A token of one kind opens no other kind's door: 403 `QUEUE_ACCESS_ONLY` for a
+queue token, 403 `TOKEN_KIND_NOT_ALLOWED` for the others. Calls with a queue or access token carry
+`X-Device-ID`, equal to the `device_fingerprint` that joined (403 `DEVICE_MISMATCH`). A reservation, order,
+ticket, payment method or transfer of another buyer is answered like one that does not exist.
+
+An access token lives for a day; what it may do meanwhile is the server's record. Once the shopping window is
+over, or an order was placed, it reserves nothing more (403 `ACCESS_EXPIRED`), while a live hold may still be
+paid or released and the buyer's orders, tickets and transfers of the event may be looked at.
+
+## Order of judgement
+
+Route (404, 405), API key (401), rate limit (429), token (401, 403), device (403), body (413, 415, 400),
+ownership (404), state.
+
+## Forms
+
+Ids are UUIDs in lower case. Times are UTC in RFC 3339 with `Z`. Money is a JSON number with exactly the
+decimals of its currency (`1500.00`), beside a `currency`. `X-Session-ID` is opaque, at most 128 printable
+characters, and is kept in the log and in the order's trail. `X-Request-ID` is answered on every call; a
+caller's own UUID is kept.
+
+Errors have one form: `{"error": {"code", "message", "details", "request_id", "timestamp"}}`; `details` is
+always an object. 400 means that the request cannot be read as this request (bad JSON, a wrong type, a missing
+or unknown field, a value out of range); 422 that it was read and breaks a rule of the sale; 409 that somebody
+else, or another request, is in the way; 410 that the time for it is over. Every 503 has `Retry-After`.
+
+## Idempotency
+
+`Idempotency-Key` (8 to 128 printable characters) is honoured on every POST and DELETE that changes something.
+The first outcome below 500 is kept for 24 hours, in the same commit as its effect, and answered again byte
+for byte with `Idempotency-Replayed: true`. Same key with another request: 422 `IDEMPOTENCY_KEY_REUSED`. Same
+key while the first one is still running: 409 `IDEMPOTENCY_KEY_IN_USE`. A key counts for one buyer (without a
+token: one API key) and one route.
+
+## Lists
+
+`page` from 1, `per_page` from 1 to 100 (20 by default); the items come under their plural name, beside
+`pagination`.
+"""
+
+PART_TEXTS: Final[dict[str, str]] = {
+    "sessions": "User tokens for buyers that your server vouches for.",
+    "queue": "The waiting room: first come, first served, with exact positions.",
+    "events": "What is on sale. An API key is enough.",
+    "inventory": "Seats: the map, holding and releasing.",
+    "orders": "Paying a hold, looking at orders, cancelling.",
+    "payment methods": "Cards, by the gateway's tokens. No card number ever comes here.",
+    "tickets": "Tickets, their QR codes, their PDF, and the keys by which a gate checks them without a network.",
+    "transfers": "Giving a ticket to somebody else. It stays valid until the other one accepts.",
+    "sandbox": "The page on which a buyer confirms a sandbox payment, in place of a bank's.",
+    "daemon": "Health, metrics and this document.",
+    "operator": "For the operator alone, on a listener of its own.",
+}
