@@ -7,13 +7,17 @@ the seats.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Literal, cast
 
 import msgspec
+from msgspec.structs import replace as with_fields
 
 from handlers.answers import answer, encode_json, money, optional_time, time_text
 from handlers.call import AnyCall, Call, Reply, parse_uuid
-from handlers.commit import Decision, commit
+from handlers.commit import REPLAYED, Decision, commit
+from handlers.errors import error_reply
+from handlers.ownership import only_event, require_event
 from handlers.payment_methods import stored_address
 from handlers.services import Services
 from handlers.ticket_art import download_url, qr_code_of
@@ -45,7 +49,6 @@ from storage.schema.layout import (
 )
 from storage.schema.records import OrderRecord, ReplyPlace, TicketRecord
 from storage.schema.states import OrderState, PaymentState
-from ticketd.credentials.keyring import TokenKind
 from ticketd.domain.cancellation import CancelOrder, cancel_order
 from ticketd.domain.checkout import BeginCheckout
 from ticketd.domain.order_book import find_order
@@ -56,6 +59,7 @@ from ticketd.ids import new_id
 
 _NOT_CHARGED: Final = "NOT_CHARGED"
 _PROCESSING: Final = "PROCESSING"
+_ABOUT_THE_KEY: Final = frozenset({ErrorCode.IDEMPOTENCY_KEY_IN_USE, ErrorCode.IDEMPOTENCY_KEY_REUSED})
 
 
 async def create_order(services: Services, call: Call[CreateOrder]) -> Reply:
@@ -80,9 +84,19 @@ async def create_order(services: Services, call: Call[CreateOrder]) -> Reply:
         session_id=call.session_id,
         reply=_reply_place(call),
     )
-    created = await services.payments.place_order(begin)
-    headers = (("Location", f"/v1/orders/{order_id}"),)
-    return Reply(status=201, body=created, headers=headers, kept=begin.reply is not None)
+    try:
+        placed = await services.payments.place_order(begin)
+    except Refusal as refusal:
+        if refusal.code not in _ABOUT_THE_KEY:
+            raise
+        # It tells of the first try, whose outcome is the one to be kept.
+        return replace(error_reply(refusal, call.request_id, services.clock.now_ms()), kept=True)
+    headers: tuple[tuple[str, str], ...] = ()
+    if placed.is_repeated:
+        headers = (REPLAYED,)
+    elif placed.status == 201:
+        headers = (("Location", f"/v1/orders/{order_id}"),)
+    return Reply(status=placed.status, body=placed.body, headers=headers, kept=begin.reply is not None)
 
 
 def render_created(reader: Reader, event_id: EventId, order: OrderRecord) -> bytes:
@@ -106,10 +120,15 @@ def render_created(reader: Reader, event_id: EventId, order: OrderRecord) -> byt
     )
 
 
+def render_refused(refusal: Refusal, request_id: str, now_ms: int) -> bytes:
+    """The body of the answer to a request for an order that came to nothing."""
+    return error_reply(refusal, request_id, now_ms).body
+
+
 async def list_orders(services: Services, call: AnyCall) -> Reply:
     """200 with the buyer's orders, newest first; with an access token, those of its event."""
     query = call.query_as(PageQuery)
-    user_id, only = call.principal.user_id, _only_event(call)
+    user_id, only = call.principal.user_id, only_event(call)
     with services.engine.snapshot() as view:
         owned = [
             (OrderId(parts[0]), event_id)  # type: ignore[arg-type]  # the table's only part
@@ -126,11 +145,11 @@ async def get_order(services: Services, call: AnyCall) -> Reply:
     order_id = OrderId(call.path_id("order_id", ErrorCode.ORDER_NOT_FOUND))
     with services.engine.snapshot() as view:
         event_id, order = find_order(view, call.principal.user_id, order_id)
-        _check_event(call, event_id)
+        require_event(call, event_id)
         details = _details(view, event_id, order)
         tickets = order_tickets(view, event_id, order)
     shown = [await _ticket(services, event_id, ticket) for ticket in tickets]
-    return answer(msgspec.structs.replace(details, tickets=shown))
+    return answer(with_fields(details, tickets=shown))
 
 
 async def cancel_own_order(services: Services, call: AnyCall) -> Reply:
@@ -140,14 +159,15 @@ async def cancel_own_order(services: Services, call: AnyCall) -> Reply:
     buyer = buyer_partition(user_id)
     with services.engine.snapshot() as view:
         event_id, _ = find_order(view, user_id, order_id)
-    _check_event(call, event_id)
+    require_event(call, event_id)
     command = CancelOrder(event_id=event_id, order_id=order_id, user_id=user_id, session_id=call.session_id)
 
     def decide(tx: Transaction) -> OrderRecord:
         return cancel_order(tx, command)
 
     partitions = (event_partition(event_id), buyer, SYSTEM)
-    return await commit(services, call, Decision("cancel_order", partitions, decide, _cancelled))
+    decision = Decision("cancel_order", partitions, decide, _cancelled, may_use_reserve=True)
+    return await commit(services, call, decision)
 
 
 def _cancelled(order: OrderRecord) -> Reply:
@@ -167,20 +187,11 @@ def _cancelled(order: OrderRecord) -> Reply:
 def _reply_place(call: AnyCall) -> ReplyPlace | None:
     if call.idempotent is None:
         return None
-    return ReplyPlace(digest=call.idempotent.digest, fingerprint=call.idempotent.fingerprint)
-
-
-def _only_event(call: AnyCall) -> EventId | None:
-    """The event that an access token is limited to; None for a user token."""
-    claims = call.principal.needed_claims
-    return claims.event_id if claims.kind is TokenKind.ACCESS else None
-
-
-def _check_event(call: AnyCall, event_id: EventId) -> None:
-    """Refuses EVENT_MISMATCH for an access token of another event; the buyer is the same, so nothing is given away."""
-    only = _only_event(call)
-    if only is not None and only != event_id:
-        raise Refusal(ErrorCode.EVENT_MISMATCH)
+    return ReplyPlace(
+        digest=call.idempotent.digest,
+        fingerprint=call.idempotent.fingerprint,
+        request_id=call.request_id,
+    )
 
 
 def _seats(reader: Reader, event_id: EventId, order: OrderRecord) -> list[OrderSeat]:

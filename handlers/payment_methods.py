@@ -57,10 +57,12 @@ async def delete_payment_method(services: Services, call: AnyCall) -> Reply:
     def decide(tx: Transaction) -> PaymentMethodRecord:
         return remove_payment_method(tx, command)
 
-    decision = Decision("remove_payment_method", (partition,), decide, lambda _: no_content())
+    decision = Decision(
+        "remove_payment_method", (partition,), decide, lambda _: no_content(), may_use_reserve=True
+    )
     reply = await commit(services, call, decision)
     if known is not None:
-        await services.payments.forget_method(known.method_ref)
+        services.payments.forget_method_soon(known.method_ref)
     return reply
 
 
@@ -76,8 +78,9 @@ def stored_address(address: Address) -> AddressRecord:
 
 
 async def _add_card(services: Services, call: Call[AddPaymentMethodBody]) -> Reply:
-    # With an Idempotency-Key a repeated request asks the gateway under the same key again.
-    key = call.idempotent.digest.hex() if call.idempotent else uuid4().hex
+    # With an Idempotency-Key a repeated request, but no other one, asks the gateway under the same key again.
+    again = call.idempotent
+    key = uuid4().hex if again is None else f"{again.digest.hex()}:{again.fingerprint.hex()}"
     try:
         outcome = await services.payments.call_gateway(
             lambda: services.gateway.describe_method(call.body.card_token, f"method:{key}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from config.settings import Settings
 from handlers.answers import encode_json
 from handlers.openapi import build_document
-from handlers.orders import render_created
+from handlers.orders import render_created, render_refused
 from handlers.routes import ENDPOINTS
 from handlers.services import Services
 from storage.clock import Clock
@@ -25,6 +25,7 @@ from ticketd.ports.mail import Mailer
 from ticketd.ports.payments import PaymentGateway
 from ticketd.ports.sandbox_payments import SandboxGateway
 from ticketd.tasks.payments import DeskParts, PaymentDesk
+from ticketd.tasks.placing import Answers
 from ticketd.views.catalogue import Catalogue
 from ticketd.views.key_book import KeyBook
 from ticketd.views.positions import Positions
@@ -69,7 +70,7 @@ def build_services(
         gateway=outside.gateway,
         settings=settings,
         ticket_kid=lambda: keys.ticket_key.kid,
-        render_created=render_created,
+        answers=Answers(created=render_created, refused=render_refused),
     )
     return Services(
         settings=settings,

@@ -251,10 +251,12 @@ class TrailRecord(Record, frozen=True, kw_only=True):
 
 
 class ReplyPlace(Record, frozen=True, kw_only=True):
-    """Where the outcome of an idempotent request is to be kept when a background task finishes it."""
+    """Where the outcome of an idempotent request is to be kept when a background task finishes it, and the id of the
+    request, which an answer that refuses shows."""
 
     digest: bytes
     fingerprint: bytes
+    request_id: str = ""
 
 
 class OrderRecord(Record, frozen=True, kw_only=True):

@@ -134,8 +134,9 @@ PAYMENT_MOVES: Final[Mapping[PaymentState, frozenset[PaymentState]]] = {
     PaymentState.STARTED: frozenset(
         {PaymentState.REQUIRES_ACTION, PaymentState.AUTHORIZED, PaymentState.FAILED, PaymentState.VOIDED}
     ),
+    # To REFUND_PENDING: the gateway has taken the money although nobody asked it to.
     PaymentState.REQUIRES_ACTION: frozenset(
-        {PaymentState.AUTHORIZED, PaymentState.FAILED, PaymentState.VOIDED}
+        {PaymentState.AUTHORIZED, PaymentState.REFUND_PENDING, PaymentState.FAILED, PaymentState.VOIDED}
     ),
     PaymentState.AUTHORIZED: frozenset(
         {PaymentState.CAPTURED, PaymentState.REFUND_PENDING, PaymentState.VOIDED, PaymentState.FAILED}

@@ -329,7 +329,7 @@ async def test_a_change_during_a_step_is_not_missed(
 
 
 def test_the_agenda_keeps_one_time_for_each_event() -> None:
-    agenda = Agenda()
+    agenda: Agenda[EventId] = Agenda()
     assert agenda.first() is None
     agenda.put(A, 5)
     agenda.put(B, 3)
@@ -344,7 +344,7 @@ def test_the_agenda_keeps_one_time_for_each_event() -> None:
 
 
 def test_the_agenda_does_not_grow_with_the_changes() -> None:
-    agenda = Agenda()
+    agenda: Agenda[EventId] = Agenda()
     agenda.put(B, 10_000)
     for at_ms in range(5000):
         agenda.put(A, at_ms)

@@ -7,15 +7,12 @@ from msgspec.structs import replace
 
 from storage.engine import Transaction
 from storage.schema.ids import EventId, OrderId, UserId
+from storage.schema.layout import RESERVATIONS, event_partition
 from storage.schema.records import OrderRecord, SaleRecord
-from storage.schema.states import OrderState, PaymentState, TicketState
-from ticketd.domain.order_book import find_order, save_order
-from ticketd.domain.reservations import (
-    ReleaseReservation,
-    release_reservation,
-    return_seats,
-    thaw_reservation,
-)
+from storage.schema.states import OrderState, PaymentState, ReservationState, TicketState
+from ticketd.domain.hold_book import end_hold
+from ticketd.domain.order_book import find_order, save_order, trail_line
+from ticketd.domain.reservations import return_seats, thaw_reservation
 from ticketd.domain.sales import load_sale
 from ticketd.domain.tickets import blocking_ticket, void_tickets
 from ticketd.errors import ErrorCode, Refusal
@@ -55,7 +52,8 @@ def cancel_order(tx: Transaction, command: CancelOrder) -> OrderRecord:
         due_at_ms=tx.now_ms,
         tries=0,
     )
-    return save_order(tx, event_id, order, cancelled, "cancelled by the buyer", command.session_id)
+    line = trail_line(tx, "cancelled by the buyer", command.session_id)
+    return save_order(tx, event_id, order, cancelled, line)
 
 
 def refund_minor(order: OrderRecord, sale: SaleRecord) -> int:
@@ -85,10 +83,7 @@ def _check_cancellable(tx: Transaction, event_id: EventId, order: OrderRecord, s
 
 def _cancel_unpaid(tx: Transaction, event_id: EventId, order: OrderRecord, session_id: str) -> OrderRecord:
     """Cancels an order that waits for its buyer to act at the gateway: the hold ends, nothing was charged."""
-    thaw_reservation(tx, event_id, order.reservation_id)
-    release_reservation(
-        tx, ReleaseReservation(event_id=event_id, user_id=order.user_id, reservation_id=order.reservation_id)
-    )
+    _release_hold(tx, event_id, order)
     cancelled = replace(
         order,
         state=OrderState.CANCELLED,
@@ -97,4 +92,16 @@ def _cancel_unpaid(tx: Transaction, event_id: EventId, order: OrderRecord, sessi
         due_at_ms=tx.now_ms,
         tries=0,
     )
-    return save_order(tx, event_id, order, cancelled, "cancelled before it was paid", session_id)
+    line = trail_line(tx, "cancelled before it was paid", session_id)
+    return save_order(tx, event_id, order, cancelled, line)
+
+
+def _release_hold(tx: Transaction, event_id: EventId, order: OrderRecord) -> None:
+    """Frees the seats that are held for an order's payment. A hold that is over already has none."""
+    partition = event_partition(event_id)
+    hold = RESERVATIONS.get(tx, partition, order.reservation_id)
+    if hold is None or hold.state is not ReservationState.PAYING or hold.order_id != order.order_id:
+        return
+    thaw_reservation(tx, event_id, order.reservation_id)
+    if (thawed := RESERVATIONS.get(tx, partition, order.reservation_id)) is not None:
+        end_hold(tx, event_id, thawed, ReservationState.RELEASED)

@@ -15,6 +15,7 @@ from storage.schema.ids import EventId, OrderId, PaymentMethodId, ReservationId,
 from storage.schema.layout import (
     BUYER_ORDERS,
     EVENT_OF_ORDER,
+    ORDERS,
     RESERVATIONS,
     SYSTEM,
     buyer_partition,
@@ -22,7 +23,7 @@ from storage.schema.layout import (
 )
 from storage.schema.records import AddressRecord, OrderRecord, ReplyPlace, ReservationRecord
 from storage.schema.states import OrderState, PaymentState, ReservationState
-from ticketd.domain.order_book import load_order, save_order
+from ticketd.domain.order_book import load_order, save_order, trail_line
 from ticketd.domain.payment_methods import find_payment_method
 from ticketd.domain.reservations import (
     find_reservation,
@@ -36,9 +37,9 @@ from ticketd.errors import ErrorCode, Refusal
 
 
 class BeginCheckout(msgspec.Struct, frozen=True, kw_only=True):
-    """A buyer wants to pay a hold. ``freeze_ms`` is how long the hold may not end, ``resume_ms`` after how long the order
-    is looked at again if nobody recorded an outcome; ``gateway`` is the one in use, and ``return_url`` where its page
-    sends the buyer back to."""
+    """A buyer wants to pay a hold. ``freeze_ms`` is how long the hold may not end, ``resume_ms`` after how long the
+    order is looked at again if nobody recorded an outcome; ``gateway`` is the one in use, and ``return_url`` where its
+    page sends the buyer back to."""
 
     order_id: OrderId
     event_id: EventId
@@ -85,12 +86,13 @@ class RecordRefused(OrderStep, frozen=True, kw_only=True):
 def begin_checkout(tx: Transaction, command: BeginCheckout) -> OrderRecord:
     """Freezes the hold and writes the order as INTENT/STARTED.
 
-    Refuses in this order: RESERVATION_NOT_FOUND, RESERVATION_EXPIRED, ORDER_EXISTS (also while another payment for the
-    hold is under way), INVALID_PAYMENT_METHOD.
+    Refuses in this order: RESERVATION_NOT_FOUND, RESERVATION_EXPIRED, ORDER_EXISTS with ``order_id`` (also while
+    another payment for the hold is under way; if that is this very request's, IDEMPOTENCY_KEY_IN_USE, or
+    IDEMPOTENCY_KEY_REUSED if the two differ), INVALID_PAYMENT_METHOD.
     """
     hold = find_reservation(tx, command.event_id, command.user_id, command.reservation_id, tx.now_ms)
     if hold.state is not ReservationState.HELD:
-        raise Refusal(ErrorCode.ORDER_EXISTS, details={"order_id": str(hold.order_id)})
+        raise _under_payment(tx, command, hold)
     method = find_payment_method(tx, command.user_id, command.payment_method_id)
     if method is None or method.gateway != command.gateway:
         raise Refusal(ErrorCode.INVALID_PAYMENT_METHOD)
@@ -103,7 +105,7 @@ def begin_checkout(tx: Transaction, command: BeginCheckout) -> OrderRecord:
         max(hold.expires_at_ms, tx.now_ms + command.freeze_ms),
     )
     order = _new_order(tx, command, hold, method.method_ref)
-    return save_order(tx, command.event_id, None, order, "payment begun", command.session_id)
+    return save_order(tx, command.event_id, None, order, trail_line(tx, "payment begun", command.session_id))
 
 
 def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
@@ -115,7 +117,6 @@ def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
     order = load_order(tx, step.event_id, step.order_id)
     if not _awaits_money(order):
         return order
-    hold = RESERVATIONS.get(tx, event_partition(step.event_id), order.reservation_id)
     authorised = replace(
         order,
         payment_state=PaymentState.AUTHORIZED,
@@ -124,34 +125,39 @@ def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
         due_at_ms=tx.now_ms,
         tries=0,
     )
-    if hold is None or hold.state is not ReservationState.PAYING or hold.order_id != order.order_id:
+    if _frozen_hold(tx, step.event_id, order) is None:
         late = replace(authorised, state=OrderState.FAILED)
-        return save_order(tx, step.event_id, order, late, "authorised after the hold had ended")
+        line = trail_line(tx, "authorised after the hold had ended")
+        return save_order(tx, step.event_id, order, late, line)
     sell_reservation(tx, step.event_id, order.reservation_id)
     finish_entry(tx, step.event_id, order.entry_id)
     _show_to_buyer(tx, step.event_id, order)
     sold = replace(authorised, state=OrderState.PENDING)
-    return save_order(tx, step.event_id, order, sold, "authorised and sold")
+    return save_order(tx, step.event_id, order, sold, trail_line(tx, "authorised and sold"))
 
 
 def record_action(tx: Transaction, step: RecordAction) -> OrderRecord:
     """The buyer has to act: the order is PENDING/REQUIRES_ACTION until the hold's own end, and the seats stay held.
 
-    Recorded again, or once the hold has ended, it only leaves the order to be looked at.
+    If that end has come meanwhile the order is FAILED instead, and its payment due to be voided. Recorded again, it
+    changes nothing.
     """
     order = load_order(tx, step.event_id, step.order_id)
     if order.payment_state is not PaymentState.STARTED or order.state is not OrderState.INTENT:
         return order
-    hold = RESERVATIONS.get(tx, event_partition(step.event_id), order.reservation_id)
+    hold = _frozen_hold(tx, step.event_id, order)
     waiting = replace(
         order,
         payment_state=PaymentState.REQUIRES_ACTION,
         payment_ref=step.payment_ref,
         redirect_url=step.redirect_url,
+        tries=0,
     )
-    if hold is None or hold.state is not ReservationState.PAYING or hold.order_id != order.order_id:
-        late = replace(waiting, state=OrderState.FAILED, due_at_ms=tx.now_ms)
-        return save_order(tx, step.event_id, order, late, "needs the buyer after the hold had ended")
+    if hold is None or hold.expires_at_ms <= tx.now_ms:
+        _let_hold_live_on(tx, step.event_id, order)
+        late = replace(waiting, state=OrderState.FAILED, redirect_url=None, due_at_ms=tx.now_ms)
+        line = trail_line(tx, "needs the buyer after the hold had ended")
+        return save_order(tx, step.event_id, order, late, line)
     # The buyer was told when the hold ends: that is how long there is to act.
     thaw_reservation(tx, step.event_id, order.reservation_id)
     freeze_reservation(
@@ -159,7 +165,7 @@ def record_action(tx: Transaction, step: RecordAction) -> OrderRecord:
     )
     _show_to_buyer(tx, step.event_id, order)
     waiting = replace(waiting, state=OrderState.PENDING, due_at_ms=hold.expires_at_ms)
-    return save_order(tx, step.event_id, order, waiting, "needs the buyer")
+    return save_order(tx, step.event_id, order, waiting, trail_line(tx, "needs the buyer"))
 
 
 def record_refused(tx: Transaction, step: RecordRefused) -> OrderRecord:
@@ -177,7 +183,7 @@ def record_refused(tx: Transaction, step: RecordRefused) -> OrderRecord:
         redirect_url=None,
         due_at_ms=None,
     )
-    return save_order(tx, step.event_id, order, failed, f"refused: {step.decline_code}")
+    return save_order(tx, step.event_id, order, failed, trail_line(tx, f"refused: {step.decline_code}"))
 
 
 def record_unreachable(tx: Transaction, step: OrderStep, recheck_ms: int | None) -> OrderRecord:
@@ -197,17 +203,44 @@ def record_unreachable(tx: Transaction, step: OrderStep, recheck_ms: int | None)
         payment_state=PaymentState.STARTED if unknown else PaymentState.FAILED,
         due_at_ms=None if recheck_ms is None else tx.now_ms + recheck_ms,
     )
-    return save_order(tx, step.event_id, order, failed, "gateway unreachable")
+    return save_order(tx, step.event_id, order, failed, trail_line(tx, "gateway unreachable"))
 
 
-def end_unpaid(tx: Transaction, step: OrderStep) -> OrderRecord:
-    """The buyer never acted, and the hold's time is over: the order is FAILED, its payment due to be voided."""
+def await_buyer(tx: Transaction, step: OrderStep) -> OrderRecord:
+    """The buyer has not acted yet: the order is looked at again at the hold's end. If that has come, the order is
+    FAILED and its payment due to be voided."""
     order = load_order(tx, step.event_id, step.order_id)
     if order.state is not OrderState.PENDING or order.payment_state is not PaymentState.REQUIRES_ACTION:
         return order
+    hold = _frozen_hold(tx, step.event_id, order)
+    if hold is not None and hold.expires_at_ms > tx.now_ms:
+        return save_order(
+            tx, step.event_id, order, replace(order, due_at_ms=hold.expires_at_ms, tries=0), None
+        )
     _let_hold_live_on(tx, step.event_id, order)
-    failed = replace(order, state=OrderState.FAILED, redirect_url=None, due_at_ms=tx.now_ms)
-    return save_order(tx, step.event_id, order, failed, "the buyer did not act in time")
+    failed = replace(order, state=OrderState.FAILED, redirect_url=None, due_at_ms=tx.now_ms, tries=0)
+    return save_order(tx, step.event_id, order, failed, trail_line(tx, "the buyer did not act in time"))
+
+
+def _under_payment(tx: Transaction, command: BeginCheckout, hold: ReservationRecord) -> Refusal:
+    """The refusal of a hold that another payment has frozen, or an earlier try of the same request."""
+    order = (
+        None if hold.order_id is None else ORDERS.get(tx, event_partition(command.event_id), hold.order_id)
+    )
+    first, again = None if order is None else order.reply, command.reply
+    if first is None or again is None or first.digest != again.digest:
+        return Refusal(ErrorCode.ORDER_EXISTS, details={"order_id": str(hold.order_id)})
+    if first.fingerprint != again.fingerprint:
+        return Refusal(ErrorCode.IDEMPOTENCY_KEY_REUSED)
+    return Refusal(ErrorCode.IDEMPOTENCY_KEY_IN_USE)
+
+
+def _frozen_hold(tx: Transaction, event_id: EventId, order: OrderRecord) -> ReservationRecord | None:
+    """The order's hold, if its seats are still kept for this payment."""
+    hold = RESERVATIONS.get(tx, event_partition(event_id), order.reservation_id)
+    if hold is None or hold.state is not ReservationState.PAYING or hold.order_id != order.order_id:
+        return None
+    return hold
 
 
 def _awaits_money(order: OrderRecord) -> bool:
@@ -218,8 +251,7 @@ def _awaits_money(order: OrderRecord) -> bool:
 
 
 def _let_hold_live_on(tx: Transaction, event_id: EventId, order: OrderRecord) -> None:
-    hold = RESERVATIONS.get(tx, event_partition(event_id), order.reservation_id)
-    if hold is not None and hold.state is ReservationState.PAYING and hold.order_id == order.order_id:
+    if _frozen_hold(tx, event_id, order) is not None:
         thaw_reservation(tx, event_id, order.reservation_id)
 
 

@@ -12,7 +12,7 @@ from storage.schema.events import OrderMoved
 from storage.schema.ids import EventId, OrderId, UserId
 from storage.schema.layout import BUYER_ORDERS, DUE_ORDERS, ORDERS, buyer_partition, event_partition
 from storage.schema.records import OrderRecord, TrailRecord
-from storage.schema.states import ORDER_MOVES, PAYMENT_MOVES, OrderState, PaymentState, check_move
+from storage.schema.states import ORDER_MOVES, PAYMENT_MOVES, check_move
 from ticketd.errors import ErrorCode, Refusal
 
 
@@ -33,25 +33,26 @@ def find_order(reader: Reader, user_id: UserId, order_id: OrderId) -> tuple[Even
     return event_id, order
 
 
+def trail_line(tx: Transaction, what: str, session_id: str = "") -> TrailRecord:
+    """A line of an order's trail: what is done to it now, and by which session if it is a caller's doing."""
+    return TrailRecord(at_ms=tx.now_ms, what=what, session_id=session_id)
+
+
 def save_order(
     tx: Transaction,
     event_id: EventId,
     before: OrderRecord | None,
     after: OrderRecord,
-    what: str,
-    session_id: str = "",
+    line: TrailRecord | None,
 ) -> OrderRecord:
-    """Writes an order after a step: checks that its states may move so, keeps the due index in step, adds ``what`` (unless
-    it is empty) to its trail, and emits OrderMoved. Answers the order as it was written."""
+    """Writes an order after a step: checks that its states may move so, keeps the due index in step, adds ``line``
+    (unless it is None) to its trail, and emits OrderMoved. Answers the order as it was written."""
     partition = event_partition(event_id)
     if before is not None:
         _check_moves(before, after)
         if before.due_at_ms is not None and before.due_at_ms != after.due_at_ms:
             DUE_ORDERS.remove(tx, partition, before.due_at_ms, before.order_id)
-    order = after
-    if what:
-        line = TrailRecord(at_ms=tx.now_ms, what=what, session_id=session_id)
-        order = replace(after, trail=(*after.trail, line))
+    order = after if line is None else replace(after, trail=(*after.trail, line))
     if order.due_at_ms is not None:
         DUE_ORDERS.add(tx, partition, order.due_at_ms, order.order_id)
     ORDERS.put(tx, order, partition, order.order_id)
@@ -74,12 +75,3 @@ def _check_moves(before: OrderRecord, after: OrderRecord) -> None:
         check_move(ORDER_MOVES, before.state, after.state)
     if before.payment_state is not after.payment_state:
         check_move(PAYMENT_MOVES, before.payment_state, after.payment_state)
-
-
-def is_settled(order: OrderRecord) -> bool:
-    """Whether nothing more is to be done about an order's money."""
-    return order.payment_state in {
-        PaymentState.VOIDED,
-        PaymentState.REFUNDED,
-        PaymentState.FAILED,
-    } or (order.state is OrderState.CONFIRMED and order.payment_state is PaymentState.CAPTURED)

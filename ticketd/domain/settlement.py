@@ -7,6 +7,8 @@ records here what came of it. Recorded again, an outcome changes nothing.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping, Set
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -15,7 +17,7 @@ from storage.schema.ids import TicketId
 from storage.schema.records import OrderRecord
 from storage.schema.states import OrderState, PaymentState
 from ticketd.domain.checkout import OrderStep
-from ticketd.domain.order_book import load_order, save_order
+from ticketd.domain.order_book import load_order, save_order, trail_line
 from ticketd.domain.reservations import return_seats
 from ticketd.domain.tickets import IssueTickets, issue_tickets
 
@@ -36,9 +38,23 @@ class Move(enum.Enum):
     NOTHING = "nothing"
 
 
+_NEXT_MOVES: Final[Mapping[tuple[OrderState, PaymentState], Move]] = {
+    (OrderState.INTENT, PaymentState.STARTED): Move.AUTHORISE,
+    (OrderState.PENDING, PaymentState.REQUIRES_ACTION): Move.AWAIT_BUYER,
+    (OrderState.PENDING, PaymentState.AUTHORIZED): Move.CAPTURE,
+    (OrderState.FAILED, PaymentState.STARTED): Move.FIND_LOST,
+    (OrderState.FAILED, PaymentState.AUTHORIZED): Move.VOID,
+    (OrderState.FAILED, PaymentState.REQUIRES_ACTION): Move.VOID,
+    (OrderState.FAILED, PaymentState.REFUND_PENDING): Move.REFUND,
+    (OrderState.CANCELLED, PaymentState.REQUIRES_ACTION): Move.VOID,
+    (OrderState.CANCELLED, PaymentState.REFUND_PENDING): Move.REFUND,
+}
+"""All other states are at rest."""
+
+
 class ConfirmOrder(OrderStep, frozen=True, kw_only=True):
-    """The money was captured. ``ticket_ids``, one for each seat, and ``seed``, 32 random bytes, are new; ``kid`` names the
-    key that signs the tickets' codes."""
+    """The money was captured. ``ticket_ids``, one for each seat, and ``seed``, 32 random bytes, are new; ``kid`` names
+    the key that signs the tickets' codes."""
 
     ticket_ids: tuple[TicketId, ...]
     seed: bytes
@@ -53,24 +69,7 @@ class PutOff(OrderStep, frozen=True, kw_only=True):
 
 def next_move(order: OrderRecord) -> Move:
     """What is to be done next about an order's money, by its states alone."""
-    match order.state, order.payment_state:
-        case OrderState.INTENT, PaymentState.STARTED:
-            return Move.AUTHORISE
-        case OrderState.PENDING, PaymentState.REQUIRES_ACTION:
-            return Move.AWAIT_BUYER
-        case OrderState.PENDING, PaymentState.AUTHORIZED:
-            return Move.CAPTURE
-        case OrderState.FAILED, PaymentState.STARTED:
-            return Move.FIND_LOST
-        case (
-            (OrderState.FAILED | OrderState.CANCELLED),
-            (PaymentState.AUTHORIZED | PaymentState.REQUIRES_ACTION),
-        ):
-            return Move.VOID
-        case _, PaymentState.REFUND_PENDING:
-            return Move.REFUND
-        case _:
-            return Move.NOTHING
+    return _NEXT_MOVES.get((order.state, order.payment_state), Move.NOTHING)
 
 
 def confirm_order(tx: Transaction, command: ConfirmOrder) -> OrderRecord:
@@ -102,22 +101,22 @@ def confirm_order(tx: Transaction, command: ConfirmOrder) -> OrderRecord:
         due_at_ms=None,
         tries=0,
     )
-    return save_order(tx, command.event_id, order, confirmed, "captured")
+    return save_order(tx, command.event_id, order, confirmed, trail_line(tx, "captured"))
 
 
 def record_voided(tx: Transaction, step: OrderStep) -> OrderRecord:
     """What was set aside is free again: nothing was charged."""
-    return _end_payment(tx, step, PaymentState.VOIDED, "voided")
+    return _end_payment(tx, step, {Move.VOID, Move.REFUND}, PaymentState.VOIDED)
 
 
 def record_refunded(tx: Transaction, step: OrderStep) -> OrderRecord:
     """What was to be given back was given back."""
-    return _end_payment(tx, step, PaymentState.REFUNDED, "refunded")
+    return _end_payment(tx, step, {Move.REFUND}, PaymentState.REFUNDED)
 
 
 def record_nothing_lost(tx: Transaction, step: OrderStep) -> OrderRecord:
     """An order that was given up without an answer had set no money aside."""
-    return _end_payment(tx, step, PaymentState.FAILED, "no money was set aside")
+    return _end_payment(tx, step, {Move.FIND_LOST}, PaymentState.FAILED)
 
 
 def record_found(tx: Transaction, step: OrderStep, payment_ref: str) -> OrderRecord:
@@ -128,26 +127,42 @@ def record_found(tx: Transaction, step: OrderStep, payment_ref: str) -> OrderRec
     found = replace(
         order, payment_state=PaymentState.AUTHORIZED, payment_ref=payment_ref, due_at_ms=tx.now_ms, tries=0
     )
-    return save_order(tx, step.event_id, order, found, "authorised although no answer came")
+    return save_order(tx, step.event_id, order, found, trail_line(tx, "authorised although no answer came"))
+
+
+def owe_refund(tx: Transaction, step: OrderStep) -> OrderRecord:
+    """The gateway has taken the money of an order that is over: all of it is due back."""
+    order = load_order(tx, step.event_id, step.order_id)
+    if next_move(order) is not Move.VOID:
+        return order
+    owing = replace(
+        order,
+        payment_state=PaymentState.REFUND_PENDING,
+        refund_minor=order.total_minor,
+        due_at_ms=tx.now_ms,
+        tries=0,
+    )
+    return save_order(tx, step.event_id, order, owing, trail_line(tx, "taken although the order was over"))
 
 
 def record_capture_refused(tx: Transaction, step: OrderStep) -> OrderRecord:
-    """The gateway refuses the capture for good: no money, so no tickets. The order is FAILED, its seats go back on sale."""
+    """The gateway refuses the capture for good: no money, so no tickets. The order is FAILED, its seats are on sale."""
     order = load_order(tx, step.event_id, step.order_id)
     if next_move(order) is not Move.CAPTURE:
         return order
     return_seats(tx, step.event_id, order.user_id, order.order_id, order.seats)
-    failed = replace(order, state=OrderState.FAILED, payment_state=PaymentState.FAILED, due_at_ms=None)
-    return save_order(tx, step.event_id, order, failed, "capture refused")
+    failed = replace(
+        order, state=OrderState.FAILED, payment_state=PaymentState.FAILED, due_at_ms=None, tries=0
+    )
+    return save_order(tx, step.event_id, order, failed, trail_line(tx, "capture refused"))
 
 
-def wake_order(tx: Transaction, step: OrderStep, at_ms: int | None = None) -> OrderRecord:
-    """Makes an unfinished order due at ``at_ms``, or at once: something has happened at the gateway."""
+def wake_order(tx: Transaction, step: OrderStep) -> OrderRecord:
+    """Makes an unfinished order due at once: something has happened at the gateway."""
     order = load_order(tx, step.event_id, step.order_id)
     if next_move(order) is Move.NOTHING:
         return order
-    due_at_ms = tx.now_ms if at_ms is None else at_ms
-    return save_order(tx, step.event_id, order, replace(order, due_at_ms=due_at_ms), "")
+    return save_order(tx, step.event_id, order, replace(order, due_at_ms=tx.now_ms), None)
 
 
 def put_off(tx: Transaction, command: PutOff) -> OrderRecord:
@@ -156,12 +171,20 @@ def put_off(tx: Transaction, command: PutOff) -> OrderRecord:
     if next_move(order) is Move.NOTHING:
         return order
     later = replace(order, due_at_ms=tx.now_ms + command.delay_ms, tries=order.tries + 1)
-    return save_order(tx, command.event_id, order, later, "")
+    return save_order(tx, command.event_id, order, later, None)
 
 
-def _end_payment(tx: Transaction, step: OrderStep, end: PaymentState, what: str) -> OrderRecord:
+_ENDS: Final = {
+    PaymentState.VOIDED: "voided",
+    PaymentState.REFUNDED: "refunded",
+    PaymentState.FAILED: "no money was set aside",
+}
+
+
+def _end_payment(tx: Transaction, step: OrderStep, moves: Set[Move], end: PaymentState) -> OrderRecord:
+    """Ends the payment of an order whose next move is one of ``moves``; any other order stays as it is."""
     order = load_order(tx, step.event_id, step.order_id)
-    if order.payment_state is end:
+    if next_move(order) not in moves:
         return order
     ended = replace(order, payment_state=end, due_at_ms=None, tries=0)
-    return save_order(tx, step.event_id, order, ended, what)
+    return save_order(tx, step.event_id, order, ended, trail_line(tx, _ENDS[end]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import structlog
 import trio
@@ -23,6 +23,9 @@ from storage.schema.layout import EVENT_IDS, SYSTEM, event_partition
 
 RETRY_MS: Final = 1000
 """How long an event rests whose step was refused, or left everything as it was."""
+
+Item = TypeVar("Item")
+"""What falls due, such as an event; two that are due at the same time are compared."""
 
 _log = structlog.get_logger(__name__)
 
@@ -43,28 +46,28 @@ class DueWork:
     concerns: Callable[[object], EventId | None]
 
 
-class Agenda:
-    """When each event is due next. An event is in it at most once; the earliest comes first."""
+class Agenda(Generic[Item]):
+    """When each item is due next. An item is in it at most once; the earliest comes first."""
 
     __slots__ = ("_due", "_heap")
 
     def __init__(self) -> None:
-        self._due: dict[EventId, int] = {}
-        self._heap: list[tuple[int, EventId]] = []
+        self._due: dict[Item, int] = {}
+        self._heap: list[tuple[int, Item]] = []
 
-    def put(self, event_id: EventId, due_at_ms: int | None) -> None:
-        """Sets when the event is due; None takes it out."""
+    def put(self, item: Item, due_at_ms: int | None) -> None:
+        """Sets when the item is due; None takes it out."""
         if due_at_ms is None:
-            self._due.pop(event_id, None)
-        elif self._due.get(event_id) != due_at_ms:
-            self._due[event_id] = due_at_ms
-            heapq.heappush(self._heap, (due_at_ms, event_id))
+            self._due.pop(item, None)
+        elif self._due.get(item) != due_at_ms:
+            self._due[item] = due_at_ms
+            heapq.heappush(self._heap, (due_at_ms, item))
         if len(self._heap) > 2 * len(self._due) + 64:
-            self._heap = [(at_ms, event) for event, at_ms in self._due.items()]
+            self._heap = [(at_ms, one) for one, at_ms in self._due.items()]
             heapq.heapify(self._heap)
 
-    def first(self) -> tuple[int, EventId] | None:
-        """The earliest (due_at_ms, event), None if there is none."""
+    def first(self) -> tuple[int, Item] | None:
+        """The earliest (due_at_ms, item), None if there is none."""
         heap = self._heap
         while heap and self._due.get(heap[0][1]) != heap[0][0]:
             heapq.heappop(heap)
@@ -78,7 +81,7 @@ class _Runner:
         self._engine = engine
         self._clock = clock
         self._work = work
-        self._agenda = Agenda()
+        self._agenda: Agenda[EventId] = Agenda()
         self._touched: set[EventId] = set()
         self._waiting: trio.CancelScope | None = None
 

@@ -1,0 +1,104 @@
+"""Calling the payment gateway for orders: within a time, so many calls at once, under keys that are the order's own.
+
+A call that is made again for the same order and step carries the same key and the same parameters, whatever happened
+in between, so it moves no money twice. What is made of an answer does not belong here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import trio
+
+from storage.schema.records import OrderRecord
+from ticketd.ports.payments import (
+    Authorised,
+    AuthoriseOutcome,
+    CaptureOutcome,
+    Charge,
+    GatewayUnavailable,
+    PaymentGateway,
+    PaymentSnapshot,
+    RefundOutcome,
+    VoidOutcome,
+)
+
+T = TypeVar("T")
+
+CALLS_AT_ONCE: Final = 32
+"""Calls of the gateway that are under way at most."""
+FREE_REF: Final = "free"
+"""Stands for the payment of an order over nothing: no gateway is asked."""
+
+
+class GatewayCalls:
+    """The gateway as orders use it. ``timeout_seconds`` bounds a call, and before it the wait for its turn."""
+
+    def __init__(self, gateway: PaymentGateway, timeout_seconds: float) -> None:
+        self._gateway = gateway
+        self._timeout_seconds = timeout_seconds
+        self._turns = trio.CapacityLimiter(CALLS_AT_ONCE)
+
+    async def call(self, call: Callable[[], Awaitable[T]]) -> T:
+        """One call of the gateway. Raises GatewayUnavailable, also if it took too long."""
+        try:
+            with trio.fail_after(self._timeout_seconds):
+                await self._turns.acquire()
+        except trio.TooSlowError:
+            raise GatewayUnavailable("too many calls are under way", effect_possible=False) from None
+        try:
+            with trio.fail_after(self._timeout_seconds):
+                return await call()
+        except trio.TooSlowError:
+            raise GatewayUnavailable("no answer in time", effect_possible=True) from None
+        finally:
+            self._turns.release()
+
+    async def authorise(self, order: OrderRecord) -> AuthoriseOutcome:
+        """Sets the order's total aside. Asked again, the same outcome."""
+        if order.total_minor == 0:
+            return Authorised(FREE_REF)
+        charge = Charge(
+            order_id=order.order_id,
+            amount_minor=order.total_minor,
+            currency=order.currency,
+            method_ref=order.method_ref,
+            description=f"order {order.order_id}",
+            return_url=order.return_url,
+        )
+        return await self.call(lambda: self._gateway.authorise(charge, f"{order.order_id}:authorise"))
+
+    async def capture(self, order: OrderRecord) -> CaptureOutcome:
+        """Takes the order's total."""
+        ref, key = payment_ref_of(order), f"{order.order_id}:capture"
+        return await self.call(lambda: self._gateway.capture(ref, order.total_minor, key))
+
+    async def void(self, order: OrderRecord) -> VoidOutcome:
+        """Frees what was set aside for the order."""
+        ref, key = payment_ref_of(order), f"{order.order_id}:void"
+        return await self.call(lambda: self._gateway.void(ref, key))
+
+    async def refund(self, order: OrderRecord, refunded_minor: int) -> RefundOutcome:
+        """Gives back what is still due where ``refunded_minor``, less than ``refund_minor``, went back already."""
+        # What somebody gave back by hand makes it another refund, of another amount.
+        part = f":{refunded_minor}" if refunded_minor else ""
+        ref, key = payment_ref_of(order), f"{order.order_id}:refund{part}"
+        due_minor = order.refund_minor - refunded_minor
+        return await self.call(lambda: self._gateway.refund(ref, due_minor, key))
+
+    async def fetch(self, order: OrderRecord) -> PaymentSnapshot | None:
+        """The order's payment as it stands at the gateway; None if it knows of none."""
+        ref = payment_ref_of(order)
+        return await self.call(lambda: self._gateway.fetch(ref))
+
+    async def forget_method(self, method_ref: str) -> None:
+        """Has a card forgotten."""
+        await self.call(lambda: self._gateway.forget_method(method_ref))
+
+
+def payment_ref_of(order: OrderRecord) -> str:
+    """The gateway's name for an order's payment. An order without one is a fault in the program (LookupError)."""
+    if order.payment_ref is None:
+        raise LookupError(f"order {order.order_id} has no payment at the gateway")
+    return order.payment_ref
