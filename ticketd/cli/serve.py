@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,8 +11,8 @@ import structlog
 import trio
 
 from config import Settings
-from ticketd.cli.options import add_common_options, load_for
-from ticketd.demo.demo import DEMO_DATA, show_tour, stock_demo
+from ticketd.cli.options import Commands, add_common_options, load_for
+from ticketd.demo.demo import DEMO_DATA, stock_demo, told
 from ticketd.logs import set_up_logs
 from ticketd.tree import Running, run_daemon
 
@@ -23,7 +22,7 @@ _NO_REAL_MONEY: Final = "payments.gateway is 'sandbox': no real money moves"
 _ANYBODY: Final = "auth.user_tokens is 'optional': anybody with a public key may act for any buyer"
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     """Adds ``serve`` to the command line."""
     parser = commands.add_parser(
         "serve", help="run the daemon", description="Runs the daemon until SIGTERM or SIGINT."
@@ -54,8 +53,7 @@ async def _serve(settings: Settings, *, demo: bool) -> None:
         print(f"ticketd listens on {running.public_url} (operator: {running.operator})", flush=True)
 
     async def stock(running: Running) -> None:
-        show_tour(await stock_demo(running))
-        sys.stdout.flush()
+        print(f"\n{told(await stock_demo(running))}\n", flush=True)
 
     await run_daemon(settings, Path(settings.storage.data), announce, stock if demo else None)
 

@@ -1,0 +1,68 @@
+"""``ticketd config``."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from config import Settings, load_settings, render_settings
+from tests.cli.conftest import Run
+
+
+def test_show_is_a_file_of_settings_with_their_sources(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "t.toml"
+    file.write_text('[server]\nbind = "127.0.0.1:99"\n')
+    told = run("config", "show", "--config", file, "--data", "here")
+    shown = tomllib.loads(told.out)
+    assert shown["server"]["bind"] == "127.0.0.1:99"
+    assert shown["storage"]["data"] == "here"
+    assert f'bind = "127.0.0.1:99"  # {file}:2' in told.out
+    assert 'data = "here"  # command line' in told.out
+    assert "map_size_bytes = 268435456  # TICKETD_STORAGE_MAP_SIZE_BYTES" in told.out
+    assert "retention_seconds = 86400  # default" in told.out
+
+
+def test_what_is_shown_can_be_loaded_again(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "t.toml"
+    file.write_text(run("config", "show").out)
+    again = load_settings(file).settings
+    assert again == load_settings(flags={"storage.map_size_bytes": 256 * 1024 * 1024}).settings
+
+
+def test_show_as_json(run: Run) -> None:
+    told = json.loads(run("config", "show", "--json").out)
+    expected = render_settings(Settings())
+    expected["storage"]["map_size_bytes"] = 256 * 1024 * 1024
+    assert told["settings"] == expected
+    assert told["sources"]["server.bind"] == "default"
+
+
+def test_secrets_are_not_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("HOST", "mail.example"), ("USERNAME", "tickets"), ("PASSWORD", "swordfish")):
+        monkeypatch.setenv(f"TICKETD_MAIL_SMTP_{name}", value)
+    for told in (run("config", "show"), run("config", "show", "--json")):
+        assert "swordfish" not in told.out
+        assert "(hidden)" in told.out
+
+
+def test_check(run: Run, tmp_path: Path) -> None:
+    assert run("config", "check").line == "the settings can be used"
+    file = tmp_path / "t.toml"
+    file.write_text('[server]\nbnd = "x"\n[room]\n[log]\nlevel = "loud"\n')
+    told = run("config", "check", "--config", file)
+    assert told.status == 1
+    assert [place in told.err for place in (":2", ":3", ":5")] == [True] * 3
+    assert "did you mean" in told.err
+
+
+def test_variables_of_the_command_line_itself_are_no_settings(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TICKETD_DEBUG", "0")
+    monkeypatch.setenv("TICKETD_OPERATOR_KEY", "tk_x")
+    assert run("config", "check").status == 0
+    monkeypatch.setenv("TICKETD_DEBUGG", "0")
+    assert run("config", "check").status == 1

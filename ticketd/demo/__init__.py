@@ -1,0 +1,1 @@
+"""What ``ticketd serve --demo`` brings along: three events, a key, and a tour to copy and paste."""
