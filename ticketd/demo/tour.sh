@@ -2,7 +2,7 @@
 URL=@URL@; KEY=@KEY@; DEVICE=laptop-$RANDOM$RANDOM
 api() { curl -sS -H "X-API-Key: $KEY" -H "X-Device-ID: $DEVICE" -H "Content-Type: application/json" "$@"; }
 get() { python3 -c 'import json,sys; v=json.load(sys.stdin); [v:=v[int(k) if k.isdigit() else k] for k in sys.argv[1].split(".")]; print(v)' "$1"; }
-show() { python3 -m json.tool; }
+show() { python3 -m json.tool | sed -E "s/(: [0-9]+[.][0-9])(,?)$/\10\2/"; }
 
 # --- 1. a buyer: your server vouches for them and gets a user token
 ME=$(python3 -c 'import uuid; print(uuid.uuid4())')
@@ -19,7 +19,7 @@ ACCESS_TOKEN=$(api "$URL/v1/queue/status?queue_token=$QUEUE_TOKEN" | get access_
 buy() { api -H "Authorization: Bearer $ACCESS_TOKEN" "$@"; }
 
 # --- 4. look at the seats, and take the first three that are free on the floor
-api "$URL/v1/events/$EVENT/seats" | head -c 600; echo
+api "$URL/v1/events/$EVENT/seats" | cut -c 1-600
 SEATS=$(api "$URL/v1/events/$EVENT/seats" | python3 -c 'import json,sys; print(json.dumps([s["seat_id"] for r in json.load(sys.stdin)["sections"][0]["rows"] for s in r["seats"] if s["status"] == "AVAILABLE"][:3]))')
 HELD=$(buy "$URL/v1/seats/reserve" -d '{"event_id": "'$EVENT'", "seat_ids": '"$SEATS"', "user_id": "'$ME'"}'); echo "$HELD" | show
 RESERVATION=$(echo "$HELD" | get reservation_id)
