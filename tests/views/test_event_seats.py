@@ -15,11 +15,12 @@ from storage.engine import Command
 from storage.schema.events import RoomChanged, SeatsMoved
 from storage.schema.ids import SeatNumber
 from storage.schema.states import SeatState
-from tests.domain.inventory_stage import EVENT_ID, Stage, inventory, make_plan
+from tests.domain.inventory_stage import EVENT_ID, Stage, inventory, make_plan, tier_id
 from tests.views.seat_map_reading import read, refused, states, stored_states
 from ticketd.domain.events import DeleteEvent, delete_event, event_command_partitions
 from ticketd.domain.seats import seat_states
 from ticketd.errors import ErrorCode, Refusal
+from ticketd.event_file.plan import TierPlan
 from ticketd.views import seat_maps
 from ticketd.views.seat_maps import (
     OLDEST_MS,
@@ -81,6 +82,20 @@ async def test_a_version_from_before_the_map_was_made_is_found_in_the_log(stage:
     whole = read(maps, since=0)
     assert whole["complete"] is True
     assert states(whole) == stored_states(stage)
+
+
+async def test_what_was_learnt_from_the_log_is_kept(stage: Stage) -> None:
+    await stage.put(make_plan())
+    await stage.block(stage.seat("Floor/A/1"))
+    maps = SeatMaps(stage.engine, stage.clock)
+    read(maps)
+    await stage.unblock(stage.seat("Floor/A/1"))
+    for _ in range(2):
+        assert states(read(maps, since=1)) == {"Floor/A/1": "AVAILABLE"}
+        # An older move of the same seat, learnt of later, does not hide the newer one.
+        assert states(read(maps, since=2)) == {"Floor/A/1": "AVAILABLE"}
+        assert read(maps, since=3)["sections"] == []
+        await stage.engine.submit(trim_changes(stage.partition, stage.clock.at_ms + 1, 10))
 
 
 async def test_a_trimmed_log_means_the_whole_map(stage: Stage) -> None:
@@ -152,6 +167,21 @@ async def test_a_row_that_is_gone_before_it_was_told(
         silent.setattr(stage.engine, "_subscribers", [])
         await stage.put(make_plan({"Floor": {"A": 1}}, tiers=plan.tiers[:tiers]))
     assert states(read(maps)) == {"Floor/A/1": "AVAILABLE"}
+
+
+async def test_prices_that_are_stored_but_not_told_yet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan({"Floor": {"A": 2, "B": 2}})
+    await stage.put(plan)
+    maps = SeatMaps(stage.engine, stage.clock)
+    read(maps)
+    await stage.block(stage.seat("Floor/A/1"))
+    dearer = TierPlan(tier_id=tier_id(3), name="Dearer", price_minor=99_900)
+    with monkeypatch.context() as silent:
+        silent.setattr(stage.engine, "_subscribers", [])
+        row = [("1", 3), ("2", 3)]
+        await stage.put(make_plan({"Floor": {"A": row, "B": row}}, tiers=(*plan.tiers, dearer)))
+    rows = read(maps)["sections"][0]["rows"]
+    assert [seat["price"] for row in rows for seat in row["seats"]] == [999.0] * 4
 
 
 async def test_a_move_that_was_shown_already_is_no_change(stage: Stage) -> None:

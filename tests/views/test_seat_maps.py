@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 
 from storage.change_log import trim_changes
-from storage.schema.ids import EventId, SectionId, seat_id
+from storage.schema.ids import EventId, RowKey, SectionId, seat_id
+from storage.schema.records import RowPlanRecord, RowRecord
 from tests.domain.inventory_recount import seats_by_name
 from tests.domain.inventory_stage import EVENT_ID, Stage, inventory, make_plan, section_id, tier_id
 from tests.views.seat_map_reading import put, read, refused, states, stored_states
@@ -20,6 +21,7 @@ from ticketd.views.seat_maps import (
     SeatMapRequest,
     SeatMaps,
 )
+from ticketd.views.seat_text import SeatStyle
 
 BIG_HALL = {"Floor": {f"R{n}": 50 for n in range(OLDEST_MS * SEATS_FOR_ONE_MS // 50)}}
 
@@ -197,6 +199,30 @@ async def test_a_map_is_made_once(stage: Stage) -> None:
         assert maps.read(request) is maps.read(request)
 
 
+async def test_a_row_is_read_again_only_if_a_seat_of_it_moved(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[RowKey] = []
+    row_text = SeatStyle.row_text
+
+    def watched(style: SeatStyle, row_key: RowKey, plan: RowPlanRecord, record: RowRecord | None) -> bytes:
+        rows.append(row_key)
+        return row_text(style, row_key, plan, record)
+
+    monkeypatch.setattr(SeatStyle, "row_text", watched)
+    await stage.put(make_plan())
+    maps = SeatMaps(stage.engine, stage.clock)
+    read(maps)
+    assert rows == [0, 1, 2]
+    for names, expected in ((["Floor/B/1"], [1]), (["Balcony/A/1", "Balcony/A/2"], [2]), ([], [])):
+        rows.clear()
+        if names:
+            await stage.block(*stage.seats(*names))
+        read(maps)
+        read(maps, since=1)
+        assert rows == expected
+
+
 async def test_codings_hold_the_same_map_under_different_tags(stage: Stage) -> None:
     await stage.put(make_plan())
     maps = SeatMaps(stage.engine, stage.clock)
@@ -255,13 +281,16 @@ async def test_what_is_counted_as_kept_is_what_is_kept(stage: Stage) -> None:
     await stage.put(make_plan())
     maps = SeatMaps(stage.engine, stage.clock)
     read(maps)
-    before = maps.size_bytes
+    before, versions_of_a_row = maps.size_bytes, 8 * 6
     for _ in range(3):
         await stage.block(stage.seat("Floor/A/1"))
         read(maps)
+        blocked = maps.size_bytes
+        anew = SeatMaps(stage.engine, stage.clock)
+        read(anew)
+        assert blocked == anew.size_bytes + versions_of_a_row
         await stage.unblock(stage.seat("Floor/A/1"))
         read(maps)
-    versions_of_a_row = 8 * 6
     assert maps.size_bytes == before + versions_of_a_row
     maps.close()
     assert maps.size_bytes == 0

@@ -77,8 +77,6 @@ class EventSeats:
     def __init__(self, event_id: EventId, sale: SaleRecord, read_at: Moment) -> None:
         self.event_id = event_id
         self._sale = sale
-        self.read_at = read_at
-        """The snapshot it was made from: whatever that shows is no change any more."""
         self.shown = read_at
         self.newest = read_at
         self.floor = read_at.version
@@ -119,9 +117,7 @@ class EventSeats:
         return any(section.section_id == section_id for section in self._sections)
 
     def note(self, seats: Iterable[SeatNumber], moment: Moment) -> None:
-        """Notes that seats moved. What the store showed already when the map was read is left out."""
-        if moment.version <= self.read_at.version:
-            return
+        """Notes that seats moved. A move that the store showed already when the map was read changes nothing."""
         self._mark(seats, moment.version, self._dirty)
         self.newest = max(self.newest, moment)
 

@@ -106,7 +106,7 @@ class Findable(msgspec.Struct, frozen=True, kw_only=True):
 
 def words_of(text: str) -> list[str]:
     """The words of a text, folded: compatible forms made one, small letters, no accents, no strokes, no punctuation."""
-    small = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    small = unicodedata.normalize("NFKD", text).casefold()
     plain = "".join(sign for sign in small if not unicodedata.category(sign).startswith("M"))
     return _WORD.findall(plain.translate(_PLAIN_LETTERS))
 

@@ -227,7 +227,7 @@ class SeatMaps:
         return True
 
     def _moved_between(self, seats: EventSeats, since: int) -> list[tuple[Change, SeatsMoved]] | None:
-        """The moves after ``since`` up to the floor; None if the plan changed between, or the log does not tell."""
+        """The moves after ``since``, up to the floor at least; None if the plan changed, or the log does not tell."""
         moved: list[tuple[Change, SeatsMoved]] = []
         if seats.floor - since > MAX_CHANGES_READ:
             return None
@@ -237,8 +237,6 @@ class SeatMaps:
             if not changes:
                 return None
             for change in changes:
-                if change.version > seats.floor:
-                    break
                 if isinstance(change.event, EventPut | EventDeleted):
                     return None
                 if isinstance(change.event, SeatsMoved):
