@@ -84,7 +84,8 @@ async def test_a_version_from_before_the_map_was_made_is_found_in_the_log(stage:
     assert states(whole) == stored_states(stage)
 
 
-async def test_what_was_learnt_from_the_log_is_kept(stage: Stage) -> None:
+async def test_what_was_learnt_from_the_log_is_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seat_maps, "_CHANGES_AT_ONCE", 1)
     await stage.put(make_plan())
     await stage.block(stage.seat("Floor/A/1"))
     maps = SeatMaps(stage.engine, stage.clock)
