@@ -63,7 +63,7 @@ def stored_reply(reader: Reader, scope: Partition, request: IdempotentRequest, n
         status=found.status,
         body=found.body,
         content_type=found.content_type,
-        headers=(REPLAYED,),
+        headers=(*found.headers, REPLAYED),
         kept=True,
     )
 
@@ -75,6 +75,7 @@ def outcome_of(reply: Reply, request: IdempotentRequest, forget_at_ms: int) -> O
         status=reply.status,
         content_type=reply.content_type,
         body=reply.body,
+        headers=reply.headers,
         forget_at_ms=forget_at_ms,
     )
 

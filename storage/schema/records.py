@@ -401,4 +401,5 @@ class OutcomeRecord(Record, frozen=True, kw_only=True):
     status: int
     content_type: str
     body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
     forget_at_ms: int
