@@ -45,8 +45,9 @@ from ticketd.event_file.faults import EventFileInvalid
 from ticketd.event_file.parse import parse_event_file
 from ticketd.event_file.plan import EventPlan
 
-_LONG_FILE_BYTES: Final = 64 * 1024
-"""Above this, reading or writing an event file takes long enough for others to notice: a thread does it."""
+_LONG_FILE_BYTES: Final = 4 * 1024
+"""Above this, reading or writing an event file takes long enough for others to notice: a thread does it. A row of a
+thousand seats takes 40 bytes."""
 _LONG_FILE_SEATS: Final = 2_000
 
 

@@ -21,10 +21,11 @@ from storage.engine import Transaction
 from storage.schema.ids import UserId
 from storage.schema.layout import SYSTEM
 from storage.schema.records import ApiKeyRecord
-from ticketd.credentials.api_keys import API_KEY_RANDOM_BYTES, Scope
+from ticketd.credentials.api_keys import API_KEY_RANDOM_BYTES, Scope, is_api_key_id
 from ticketd.credentials.keyring import KEY_RANDOM_BYTES
 from ticketd.credentials.tokens import mint_user
 from ticketd.domain.keys import (
+    NO_SUCH_KEY,
     SIGNING_KEY_KINDS,
     RevokeApiKey,
     add_api_key,
@@ -78,6 +79,8 @@ async def list_keys(services: Services, call: AnyCall) -> Reply:
 async def revoke_key(services: Services, call: AnyCall) -> Reply:
     """204; also for a key that was revoked before. Refuses NOT_FOUND."""
     key_id = call.path["key_id"]
+    if not is_api_key_id(key_id):
+        raise Refusal(ErrorCode.NOT_FOUND, NO_SUCH_KEY)
     decide = audited(
         call,
         ("key.revoke", key_id),

@@ -24,6 +24,7 @@ MAX_NAME_LENGTH: Final = 100
 
 _ID_RANDOM_BYTES: Final = 8
 _ID_LENGTH: Final = 12
+_ID = re.compile(r"[a-z2-7]{12}")
 _TEXT = re.compile(r"tk_(?P<key_id>[a-z2-7]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
 
 
@@ -77,6 +78,11 @@ def new_api_key(random: bytes, scope: Scope, name: str, now_ms: int) -> tuple[st
         created_at_ms=now_ms,
     )
     return f"tk_{key_id}_{secret}", fields
+
+
+def is_api_key_id(text: str) -> bool:
+    """Whether this has the form of a key's id."""
+    return _ID.fullmatch(text) is not None
 
 
 def parse_api_key(text: str) -> PresentedApiKey:

@@ -20,6 +20,7 @@ from ticketd.tickets.code import new_ticket_key
 
 TICKET_KEY_KIND: Final = "ticket"
 LINK_KEY_KIND: Final = "link"
+NO_SUCH_KEY: Final = "There is no API key with this id."
 SIGNING_KEY_KINDS: Final = (*(kind.value for kind in TokenKind), TICKET_KEY_KIND, LINK_KEY_KIND)
 
 
@@ -72,7 +73,7 @@ def revoke_api_key(tx: Transaction, command: RevokeApiKey) -> ApiKeyRecord:
     """Revokes a key at once and for good; again is no error. Refuses NOT_FOUND."""
     found = API_KEYS.get(tx, SYSTEM, command.key_id)
     if found is None:
-        raise Refusal(ErrorCode.NOT_FOUND, "There is no API key with this id.")
+        raise Refusal(ErrorCode.NOT_FOUND, NO_SUCH_KEY)
     if found.revoked_at_ms is not None:
         return found
     revoked = msgspec.structs.replace(found, revoked_at_ms=tx.now_ms)
