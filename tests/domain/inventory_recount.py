@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from storage.engine import Partition, Reader
+from storage.keys import Part
 from storage.schema.ids import EventId, RowKey, SeatNumber, seat_number
 from storage.schema.layout import (
     COUNTS,
@@ -60,6 +61,18 @@ def recount(reader: Reader, event_id: EventId) -> None:
     assert all(has.held or has.bought for has in purchases.values())
 
 
+def sections_in_order(reader: Reader, partition: Partition) -> dict[Part, tuple[RowKey, ...]]:
+    """The sections that the event names, each with its rows as these say it themselves."""
+    event = EVENT.get(reader, partition)
+    assert event is not None
+    rows: dict[Part, dict[int, RowKey]] = {key: {} for key in event.section_keys}
+    for (row_key,), row in ROW_PLANS.scan(reader, partition):
+        assert isinstance(row_key, int)
+        assert row.place not in rows[row.section_key]
+        rows[row.section_key][row.place] = RowKey(row_key)
+    return {key: tuple(by_place[at] for at in range(len(by_place))) for key, by_place in rows.items()}
+
+
 def _recount_seats(reader: Reader, partition: Partition) -> dict[UUID, set[SeatNumber]]:
     """Checks all that is counted of the seats; the seats that each owner has."""
     by_group: dict[tuple[int, int], list[int]] = {}
@@ -82,6 +95,9 @@ def _recount_seats(reader: Reader, partition: Partition) -> dict[UUID, set[SeatN
             assert (owner is not None) == (state in {SeatState.RESERVED, SeatState.SOLD})
             if owner is not None:
                 owned.setdefault(owner, set()).add(seat_number(RowKey(row_key), seat.position))
+    assert sections_in_order(reader, partition) == {
+        key: section.row_keys for (key,), section in SECTIONS.scan(reader, partition)
+    }
     assert {parts: _list(count) for parts, count in COUNTS.scan(reader, partition)} == by_group
     total = TOTAL.get(reader, partition)
     assert total is not None

@@ -89,7 +89,8 @@ SECTIONS = st.lists(
 @given(SECTIONS, st.integers(1, 9), st.sampled_from([None, 0, 1]), st.integers(0, 10))
 @example([[(True, 0)] * 3, [(True, 0)] * 4], 2, None, 0)
 @example([[(True, 0)] * 3, [(True, 1)] * 3], 2, 1, 0)
-@example([[(True, 1), (True, 0), (True, 0), (True, 1)]], 2, 0, 0)
+@example([[(True, 0)] * 3, [(True, 0)] * 3], 2, 0, 0)
+@example([[(True, 1), (True, 0), (True, 0), (True, 1)], [(True, 0)] * 3], 2, 0, 0)
 def test_the_best_block_is_the_one_that_trying_all_finds(
     lines: list[Line], quantity: int, tier: int | None, seed: int
 ) -> None:

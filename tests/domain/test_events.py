@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from storage.engine import Command
 from storage.schema.events import EventDeleted, EventPut
 from storage.schema.ids import EntryId, PaymentMethodId, ReservationId
-from storage.schema.layout import EVENT_IDS, ORDERS, SYSTEM
+from storage.schema.layout import EVENT, EVENT_IDS, ORDERS, SYSTEM
 from storage.schema.records import AddressRecord, CountRecord, OrderRecord
 from storage.schema.states import OrderState, PaymentState, ReservationState, SeatState
 from tests.domain.inventory_stage import (
@@ -167,6 +167,16 @@ async def test_a_seat_that_goes_and_comes_back_is_a_new_one(tmp_path: Path) -> N
         assert not {before[name] for name in before.keys() - kept} & set(after.values())
         assert stage.total() == CountRecord(free=16), "what was blocked is gone with the seat"
         stage.recount()
+
+
+async def test_a_new_section_never_gets_the_key_of_an_old_one(tmp_path: Path) -> None:
+    with inventory(tmp_path) as stage:
+        for hall in ({"A": {"1": 2}, "B": {"1": 3}}, {"B": {"1": 3}}, {"B": {"1": 3}, "C": {"1": 4}}):
+            await stage.put(make_plan(hall))
+            stage.recount()
+        event = stage.read(lambda reader: EVENT.get(reader, stage.partition))
+        assert event is not None
+        assert event.section_keys == (1, 2)
 
 
 async def test_seats_that_are_held_or_sold_do_not_go_away(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from storage.schema.events import HoldMoved, SeatsMoved
 from storage.schema.ids import EntryId, ReservationId, SeatNumber
-from storage.schema.layout import SALE
+from storage.schema.layout import RESERVATIONS, SALE
 from storage.schema.records import CountRecord, PurchaseRecord, ReservationRecord
 from storage.schema.states import IllegalMove, ReservationState, SeatState
 from tests.domain.inventory_stage import (
@@ -351,6 +351,18 @@ async def test_releasing_tells_and_frees(tmp_path: Path) -> None:
         )
         assert stage.purchases(1) is None
         assert (await stage.reserve(2, *seats)).seats == seats
+
+
+async def test_a_hold_that_has_lost_its_seats_to_another_frees_nothing(tmp_path: Path) -> None:
+    with inventory(tmp_path) as stage:
+        await stage.put(make_plan())
+        held = await stage.reserve(1, stage.seat("Floor/A/1"))
+        await stage.reserve(2, stage.seat("Floor/A/2"))
+        others = replace(held, seats=stage.seats("Floor/A/2"))
+        await stage.run(lambda tx: RESERVATIONS.put(tx, others, stage.partition, held.reservation_id))
+        with pytest.raises(IllegalMove):
+            await stage.release(1, held.reservation_id)
+        assert stage.state("Floor/A/2") is SeatState.RESERVED
 
 
 async def test_freezing_and_thawing_move_the_end_and_nothing_else(tmp_path: Path) -> None:
