@@ -37,6 +37,7 @@ BAD_FILES: Final[list[Bad]] = [
             (("sale", "presale_codes", 1, "max_joins"), "sale.presale_codes[1].max_joins"),
             (("currency",), "currency"),
             (("artist", "name"), "artist.name"),
+            (("tiers",), "tiers"),
             (("tiers", 0, "price"), "tiers[0].price"),
             (("sections", 0, "name"), "sections[0].name"),
             (("sections", 0, "tier"), "sections[0].tier"),
@@ -311,6 +312,10 @@ BAD_FILES: Final[list[Bad]] = [
         "sale.presale_codes",
         "at most 200",
     ),
+    Bad("no tier", changed(FULL, (("tiers",), [])), "tiers", "must not be empty"),
+    Bad("tiers null", changed(FULL, (("tiers",), None)), "tiers", "must be a list, not null"),
+    Bad("tiers with a plan", changed(SEATED, (("tiers",), {})), "tiers", "must be a list, not an object"),
+    Bad("tier a text", changed(FULL, (("tiers",), ["Floor"])), "tiers[0]", "must be an object, not a text"),
     Bad("too many tiers", changed(LEAST, (("tiers",), tiers(51))), "tiers", "at most 50 items, not 51"),
     Bad(
         "tier repeated",

@@ -226,6 +226,26 @@ BAD_HALLS: Final[list[Bad]] = [
         False,
     ),
     Bad(
+        "plan position too far down",
+        changed(
+            SEATED,
+            ((*SEAT0, "position", "y"), -1e308),
+            ((*ZONE0, "rows", 0, "position"), {"x": 0, "y": -1e308}),
+        ),
+        "seating_plan.zones[0].rows[0].seats[0].position",
+        "no finite place",
+        False,
+    ),
+    Bad(
+        "plan row text too long",
+        with_plan(
+            [zone("Z", ("A", [seat(chr(256 + n), f"{n:0198}") for n in range(163)] + [seat("x", "1" * 168)]))]
+        ),
+        'seating_plan.zones[0].rows, row "A"',
+        "32769 bytes in all",
+        False,
+    ),
+    Bad(
         "plan row too long",
         with_plan(
             [zone("Z", *[("A", [seat(f"{r}-{n}", f"g{r}-{n}") for n in range(500 + r)]) for r in range(2)])]

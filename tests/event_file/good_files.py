@@ -177,5 +177,10 @@ GOOD: Final[dict[str, Document]] = {
     ),
     "plan row without a position": without(SEATED, (*ZONE0, "rows", 0, "position")),
     "plan with the longest texts": with_plan([zone("z" * 100, ("r" * 50, [seat("s" * 50, "g" * 200)]))]),
+    "plan with most rows": with_plan([zone("Z", *[(f"R{n}", [seat("1", f"g{n}")]) for n in range(1000)])]),
+    "plan with the longest row text": with_plan(
+        # 163 seats of 2 and 198 bytes, one of 1 and 167: 32,768 bytes.
+        [zone("Z", ("A", [seat(chr(256 + n), f"{n:0198}") for n in range(163)] + [seat("x", "1" * 167)]))]
+    ),
     "plan with the longest row": with_plan([zone("Z", ("A", [seat(str(n), f"g{n}") for n in range(1000)]))]),
 }

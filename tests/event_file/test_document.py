@@ -193,7 +193,7 @@ def test_rows_that_count_on_are_written_as_first_and_last() -> None:
 
 
 def test_numbers_that_only_look_alike_are_written_out() -> None:
-    for numbers in (["01", "02"], ["1", "2", "3a"], ["²"], ["٣"], ["2", "1"], ["1000001"]):
+    for numbers in (["Box", "1"], ["01", "02"], ["1", "2", "3a"], ["²"], ["٣"], ["2", "1"], ["1000001"]):
         document = changed(FULL, (("sections", 0, "rows", 0, "seats"), numbers))
         assert parse_event_document(plan_to_document(parsed(document))) == parsed(document)
 

@@ -108,13 +108,14 @@ def test_what_holds_no_seat_is_no_section() -> None:
     assert [row.label for row in section.rows] == ["A"]
 
 
-def test_a_guid_repeated_many_times_is_told_once() -> None:
-    rows = [(f"R{number}", [seat("1", "same")]) for number in range(6)]
+@pytest.mark.parametrize(("times", "more"), [(4, ""), (5, " and 1 more"), (6, " and 2 more")])
+def test_a_guid_repeated_many_times_is_told_once(times: int, more: str) -> None:
+    rows = [(f"R{number}", [seat("1", "same")]) for number in range(times)]
     (fault,) = faults_of(with_plan([zone("Hall", *rows)]))
     assert fault.where == "seating_plan.zones[0].rows[0].seats[0].seat_guid"
     assert fault.message == (
         '"same" is repeated at seating_plan.zones[0].rows[1].seats[0], seating_plan.zones[0].rows[2].seats[0], '
-        "seating_plan.zones[0].rows[3].seats[0] and 2 more"
+        f"seating_plan.zones[0].rows[3].seats[0]{more}"
     )
 
 

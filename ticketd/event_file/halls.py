@@ -30,7 +30,10 @@ class SeatBudget:
 
 
 class Hall(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader of sections needs of the rest of the file. ``tiers`` has each tier's index by its name."""
+    """What a reader of sections needs of the rest of the file. ``tiers`` has each tier's index by its name.
+
+    It is empty only if no tier could be read, which is a fault already: then no name is looked for in it.
+    """
 
     faults: Faults
     event_id: UUID

@@ -36,9 +36,7 @@ class Members:
         self.faults.add(self.path(name), message)
 
     def value(self, name: str) -> object:
-        """A member as it stands; None, with a fault noted, if it is missing."""
-        if name not in self._values:
-            self.fault(name, "is missing")
+        """A member as it stands; None if it is missing."""
         return self._values.get(name)
 
     def required(self, name: str, read: Reader[T]) -> T | None:

@@ -174,7 +174,7 @@ class _PlanReading:
         tier = 0
         if category is not None:
             tier = self._hall.tiers.get(category, -1)
-            if tier < 0:
+            if tier < 0 and self._hall.tiers:
                 self._missing_tiers.setdefault(category, []).append(place)
         point = _read_position(seat, required=True)
         x, y = origin.x + point.x, origin.y + point.y

@@ -46,7 +46,7 @@ def _read_tier(hall: Hall, section: Members) -> int:
     name = section.required("tier", _read_name)
     if name is None:
         return 0
-    if name not in hall.tiers:
+    if hall.tiers and name not in hall.tiers:
         section.fault("tier", f"names no tier: {shown(name)}{did_you_mean(name, hall.tiers)}")
     return hall.tiers.get(name, 0)
 
