@@ -12,6 +12,7 @@ import trio.testing
 from tests.support.daemon import Daemon, open_daemon
 from tests.support.events import arena_file, put_plan
 from tests.support.shopping import enter, wait_for_order
+from tests.support.verified import assert_verified
 
 ADDRESS = {
     "street": "123 Main St",
@@ -64,7 +65,9 @@ async def test_three_seats_are_sold_to_the_cent(
         assert placed.json["seats"][0]["section"] == "Floor"
 
         order_id = placed.json["order_id"]
+        assert_verified(daemon)
         order = await wait_for_order(buyer, order_id, "CONFIRMED")
+        assert_verified(daemon)
         assert (order["payment_status"], order["total"]) == ("CAPTURED", 1860.00)
         assert len(order["tickets"]) == 3
         assert base64.b64decode(order["tickets"][0]["qr_code"]).startswith(b"\x89PNG")
@@ -84,10 +87,12 @@ async def test_three_seats_are_sold_to_the_cent(
         assert cancelled.status == 200, cancelled.body
         assert (cancelled.json["status"], cancelled.json["refund_status"]) == ("CANCELLED", "PROCESSING")
         assert b'"refund_amount":1860.00' in cancelled.body
+        assert_verified(daemon)
         refunded = await wait_for_order(buyer, order_id, "CANCELLED", payment="REFUNDED")
         assert {ticket["status"] for ticket in refunded["tickets"]} == {"VOID"}
         details = (await daemon.client().get(f"/v1/events/{event_id}")).json
         assert details["available_seats"] == details["total_capacity"]
+        assert_verified(daemon)
 
 
 async def test_sixty_four_clients_get_exactly_fifty_seats(
@@ -112,6 +117,7 @@ async def test_sixty_four_clients_get_exactly_fifty_seats(
             for number in range(64):
                 nursery.start_soon(fight, number)
         assert len(won) == len(set(won)) == 50
+        assert_verified(daemon)
 
 
 async def _first_floor_seats(daemon: Daemon, event_id: UUID, count: int) -> list[str]:
