@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from handlers.claim_page import show_claim
 from handlers.docs import get_docs_asset, get_openapi, show_docs
 from handlers.endpoint import (
     BROWSING,
@@ -40,7 +41,6 @@ from handlers.transfers import (
     decline_offered_ticket,
     list_transfers,
     offer_own_ticket,
-    show_claim,
 )
 from handlers.wire.common import PageQuery
 from handlers.wire.events import EventAnswer, EventList, EventQuery

@@ -9,14 +9,12 @@ from urllib.parse import urlencode
 import msgspec
 
 from handlers.answers import answer, no_content, time_text
-from handlers.call import AnyCall, Call, Reply, parse_uuid
+from handlers.call import AnyCall, Call, Reply
 from handlers.commit import Decision, commit
 from handlers.ownership import only_event, require_event
-from handlers.pages import page, text_of
 from handlers.services import Services
 from handlers.wire.common import PageQuery, page_of
 from handlers.wire.transfers import (
-    ClaimQuery,
     ClaimTransfer,
     OfferTicket,
     TransferAccepted,
@@ -25,13 +23,10 @@ from handlers.wire.transfers import (
     TransferList,
 )
 from storage.schema.ids import EventId, TicketId, TransferId
-from storage.schema.layout import BUYER_TRANSFERS, EVENT, SYSTEM, buyer_partition, event_partition
+from storage.schema.layout import BUYER_TRANSFERS, SYSTEM, buyer_partition
 from storage.schema.records import TicketRecord, TransferRecord
 from storage.schema.states import TransferState
-from ticketd.domain.claim_mail import Offer, venue_time
-from ticketd.domain.sales import load_sale
-from ticketd.domain.seat_labels import seat_labels
-from ticketd.domain.ticket_book import load_ticket, load_transfer
+from ticketd.domain.ticket_book import load_transfer
 from ticketd.domain.tickets import find_ticket
 from ticketd.domain.transfers import (
     AcceptTransfer,
@@ -44,9 +39,7 @@ from ticketd.domain.transfers import (
     decline_transfer,
     end_partitions,
     event_of_transfer,
-    find_offer,
     find_sent_transfer,
-    is_open,
     offer_partitions,
     offer_transfer,
 )
@@ -167,18 +160,6 @@ async def cancel_own_transfer(services: Services, call: AnyCall) -> Reply:
     return await commit(services, call, decision)
 
 
-async def show_claim(services: Services, call: AnyCall) -> Reply:
-    """200 with a page that tells of an offer and how to accept it; 410 once it has ended, 404 for a wrong link."""
-    query = call.query_as(ClaimQuery)
-    try:
-        event_id, offer, open_still = _offer_behind(services, query)
-    except Refusal:
-        return page("No such offer", "<p>This link is not, or not completely, the one in the mail.</p>", 404)
-    if not open_still:
-        return page("This offer has ended", "<p>The ticket is not on offer any more.</p>", 410)
-    return page("A ticket for you", _offer_html(services, event_id, offer, query.token))
-
-
 def _locate(services: Services, call: AnyCall) -> tuple[EventId, TransferId]:
     transfer_id = TransferId(call.path_id("transfer_id", ErrorCode.TRANSFER_NOT_FOUND))
     with services.engine.snapshot(SYSTEM) as view:
@@ -206,45 +187,4 @@ def _transfer(event_id: EventId, transfer: TransferRecord) -> TransferAnswer:
         created_at=time_text(transfer.created_at_ms),
         expires_at=time_text(transfer.expires_at_ms),
         ended_at=msgspec.UNSET if ended is None else time_text(ended),
-    )
-
-
-def _offer_behind(services: Services, query: ClaimQuery) -> tuple[EventId, Offer, bool]:
-    """The offer that a claim link opens, and whether it stands. Refuses TRANSFER_NOT_FOUND."""
-    transfer_id = parse_uuid(query.transfer)
-    if transfer_id is None:
-        raise Refusal(ErrorCode.TRANSFER_NOT_FOUND)
-    with services.engine.snapshot(SYSTEM) as view:
-        event_id = event_of_transfer(view, TransferId(transfer_id))
-    partition = event_partition(event_id)
-    with services.engine.snapshot(partition) as view:
-        transfer = find_offer(view, event_id, TransferId(transfer_id), query.token)
-        event = EVENT.get(view, partition)
-        if event is None:
-            raise LookupError(f"event {event_id} has transfers and no record")
-        (seat,) = seat_labels(view, event_id, [load_ticket(view, event_id, transfer.ticket_id).seat])
-        offer = Offer(event, load_sale(view, event_id), seat, transfer)
-        return event_id, offer, is_open(view, event_id, transfer, view.now_ms)
-
-
-def _offer_html(services: Services, event_id: EventId, offer: Offer, claim_token: str) -> str:
-    event, seat, zone = offer.event, offer.seat, offer.event.venue.timezone
-    told = (
-        ("Event", event.name),
-        ("Date", venue_time(offer.sale.date_ms, zone)),
-        ("Venue", f"{event.venue.name}, {event.venue.city}"),
-        ("Seat", f"Section {seat.section}, row {seat.row}, seat {seat.seat}"),
-        ("The offer stands until", venue_time(offer.transfer.expires_at_ms, zone)),
-    )
-    rows = "".join(f"<dt>{text_of(label)}</dt><dd>{text_of(text)}</dd>" for label, text in told)
-    url = f"{services.public_url}/v1/transfers/{offer.transfer.transfer_id}/accept"
-    line = (
-        f"curl -X POST '{url}' -H 'X-API-Key: YOUR_KEY' -H 'Authorization: Bearer YOUR_USER_TOKEN' "
-        f"-H 'Content-Type: application/json' -d '{{\"claim_token\":\"{claim_token}\"}}'"
-    )
-    return (
-        f"<p>Somebody wants to give you a ticket.</p><dl>{rows}</dl>"
-        "<p>To accept it, sign in at the seller of the ticket and open this link there. Until you accept, the ticket "
-        "stays its sender's; if you do not want it, do nothing.</p>"
-        f"<p>For a program, with the API key and your user token of the seller:</p><pre>{text_of(line)}</pre>"
     )
