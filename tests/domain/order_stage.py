@@ -77,6 +77,27 @@ def card_id(user: int) -> PaymentMethodId:
     return PaymentMethodId(UUID(int=0xD000_0000 + user))
 
 
+def begin_command(
+    user: int, hold: ReservationRecord, order: int = 1, *, reply: ReplyPlace | None = None
+) -> BeginCheckout:
+    """The payment of a hold with the buyer's card."""
+    return BeginCheckout(
+        order_id=order_id(order),
+        event_id=EVENT_ID,
+        user_id=user_id(user),
+        reservation_id=hold.reservation_id,
+        payment_method_id=card_id(user),
+        billing_address=BILLING,
+        delivery_method="MOBILE",
+        gateway=GATEWAY,
+        return_url="http://tickets.test/back",
+        freeze_ms=FREEZE_MS,
+        resume_ms=RESUME_MS,
+        session_id="session-1",
+        reply=reply,
+    )
+
+
 class OrderStage(InventoryStage[HandClock]):
     """One event and what is done with orders in it. Orders are numbers, as buyers are; each has one card."""
 
@@ -98,28 +119,9 @@ class OrderStage(InventoryStage[HandClock]):
         await self.decide(user, lambda tx: add_payment_method(tx, command))
         return card_id(user)
 
-    def begin_command(
-        self, user: int, hold: ReservationRecord, order: int = 1, *, reply: ReplyPlace | None = None
-    ) -> BeginCheckout:
-        return BeginCheckout(
-            order_id=order_id(order),
-            event_id=EVENT_ID,
-            user_id=user_id(user),
-            reservation_id=hold.reservation_id,
-            payment_method_id=card_id(user),
-            billing_address=BILLING,
-            delivery_method="MOBILE",
-            gateway=GATEWAY,
-            return_url="http://tickets.test/back",
-            freeze_ms=FREEZE_MS,
-            resume_ms=RESUME_MS,
-            session_id="session-1",
-            reply=reply,
-        )
-
     async def begin(self, user: int, hold: ReservationRecord, order: int = 1) -> OrderRecord:
         await self.add_card(user)
-        command = self.begin_command(user, hold, order)
+        command = begin_command(user, hold, order)
         return await self.decide(user, lambda tx: begin_checkout(tx, command))
 
     async def intent(self, *names: str, user: int = 1, order: int = 1) -> OrderRecord:

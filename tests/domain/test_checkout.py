@@ -18,6 +18,7 @@ from tests.domain.order_stage import (
     REDIRECT,
     RESUME_MS,
     OrderStage,
+    begin_command,
     card_id,
     orders,
 )
@@ -123,7 +124,7 @@ async def test_the_card_must_be_the_buyers_own_and_of_the_gateway_in_use(tmp_pat
     async with orders(tmp_path) as stage:
         hold = await stage.reserve(1, stage.seat("Floor/A/1"))
         await stage.add_card(2)
-        command = stage.begin_command(1, hold)
+        command = begin_command(1, hold)
         for card in (card_id(1), card_id(2), PaymentMethodId(order_id(9))):
             other = replace(command, payment_method_id=card)
             await refused(
@@ -141,7 +142,7 @@ async def test_the_hold_is_judged_before_the_card(tmp_path: Path) -> None:
     async with orders(tmp_path) as stage:
         hold = await stage.reserve(1, stage.seat("Floor/A/1"))
         stage.clock.at_ms = hold.expires_at_ms
-        command = stage.begin_command(1, hold)
+        command = begin_command(1, hold)
         await refused(ErrorCode.RESERVATION_EXPIRED, stage.decide(1, lambda tx: begin_checkout(tx, command)))
 
 
@@ -156,7 +157,7 @@ async def test_a_live_hold_can_be_paid_after_the_event_was_cancelled(tmp_path: P
 async def test_a_second_try_of_the_same_request_is_told_to_wait(tmp_path: Path) -> None:
     async with orders(tmp_path) as stage:
         hold = await hold_of(stage, "Floor/A/1")
-        first = stage.begin_command(1, hold, 1, reply=REPLY)
+        first = begin_command(1, hold, 1, reply=REPLY)
         await stage.decide(1, lambda tx: begin_checkout(tx, first))
         for reply, code in (
             (REPLY, ErrorCode.IDEMPOTENCY_KEY_IN_USE),
@@ -165,7 +166,7 @@ async def test_a_second_try_of_the_same_request_is_told_to_wait(tmp_path: Path) 
             (replace(REPLY, digest=b"e" * 32), ErrorCode.ORDER_EXISTS),
             (None, ErrorCode.ORDER_EXISTS),
         ):
-            again = stage.begin_command(1, hold, 2, reply=reply)
+            again = begin_command(1, hold, 2, reply=reply)
             await refused(code, stage.decide(1, partial(beginning, again)))
 
 
