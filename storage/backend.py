@@ -5,7 +5,7 @@ Everything else (overlays, group commit, versions, the change log) is shared cod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from storage.engine import Key, Reader
@@ -28,11 +28,16 @@ class Backend(Protocol):
     def view(self) -> View:
         """A view of the last commit. Refuses with StorageError what cannot be read."""
 
-    def apply(self, puts: Sequence[tuple[Key, bytes]], deletes: Sequence[Key]) -> None:
+    def apply(
+        self,
+        puts: Sequence[tuple[Key, bytes]],
+        deletes: Sequence[Key],
+        staged: Callable[[], None] = lambda: None,
+    ) -> None:
         """Writes one batch, both lists in key order and without a key in common; returns once it is durable.
 
-        Raises StorageFull if there is no room and nothing was changed. Whatever else it raises leaves the outcome
-        unknown, and the engine above stops for good.
+        Calls ``staged`` once it has done all but wait for the disk. Raises StorageFull if there is no room and nothing
+        was changed. Whatever else it raises leaves the outcome unknown, and the engine above stops for good.
         """
 
     def room_bytes(self) -> int:

@@ -8,7 +8,6 @@ the command saw is durable. Waiting, waking and publishing belong to ``storage.w
 
 from __future__ import annotations
 
-import threading
 import time
 from bisect import bisect_left, insort
 from collections import deque
@@ -25,6 +24,7 @@ from storage.engine import (
     EngineOverloaded,
     EngineStopped,
     EventCodec,
+    Key,
     OutcomeUnknown,
     Reader,
     Rejected,
@@ -42,7 +42,7 @@ _PAGE_FILL = 2
 
 @dataclass(slots=True)
 class WriterCounters:
-    """What the writer counted since it began. Read at any time; the figures of one moment need not agree."""
+    """What the writer counted since it began. Read at any time."""
 
     batches: int = 0
     committed: int = 0
@@ -108,7 +108,6 @@ class Batch:
         except Exception as error:  # a refusal, or a fault in this one command: nothing of it is merged
             self.outcomes.append((job, error))
             return
-        overlay.emitted.clear()
         overlay.merge_into(self.overlay)
         self.newest_ms = now_ms
         self.room_bytes -= _PAGE_FILL * put_bytes
@@ -131,12 +130,20 @@ class Settled:
     changes: Sequence[Change] = ()
 
 
-class GroupCommit:
-    """Takes commands from one thread and commits them from one thread, which may be another.
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """What one commit writes, in key order."""
 
-    ``take`` runs a command at once; ``commit`` makes the oldest batch durable. Where a batch does not fit into the
-    store, it and all that stood on it are run again one by one. After any other trouble ``failure`` is set: neither may
-    be called again, and ``abandon`` settles what is left.
+    puts: Sequence[tuple[Key, bytes]] = ()
+    deletes: Sequence[Key] = ()
+
+
+class GroupCommit:
+    """Takes commands and says what is to be written next; all from one thread, whoever does the writing.
+
+    ``take`` runs a command at once. ``begin`` closes the oldest batch; once what it gives is durable, ``end`` settles
+    the batch. Where it does not fit into the store, ``roll_back`` has it and all that stood on it run again, each
+    command in a commit of its own. After any other trouble call ``fail``, then ``abandon``, and nothing else.
     """
 
     def __init__(self, backend: Backend, clock: Clock, codec: EventCodec, batch_max: int) -> None:
@@ -144,7 +151,6 @@ class GroupCommit:
         self._clock = clock
         self._codec = codec
         self._batch_max = batch_max
-        self._lock = threading.Lock()
         self._view: View | None = None  # under the oldest batch; there is one as long as there are batches
         self._batches: deque[Batch] = deque()
         self._committing = False  # the oldest batch is closed: it is being written
@@ -156,121 +162,71 @@ class GroupCommit:
         view.close()
 
     def take(self, job: Job) -> None:
-        """Runs the command of ``job``. It is settled by the commit; at once, where nothing needs to become durable."""
-        with self._lock:
-            try:
-                if self._again:
-                    self._again.append(job)
-                elif self._in_time(job):
-                    self._run(job)
-                    if len(self._batches) == 1 and not self._batches[0].overlay.has_writes():
-                        self._settle_oldest()  # it saw nothing that is not durable, and changed nothing
-            except Exception as error:
-                self.fail(error)
-                job.settle(EngineStopped("the store failed before the command could begin"))
+        """Runs the command of ``job``. It is settled by the commit; at once, where nothing needs to become durable.
 
-    def has_work(self) -> bool:
-        """Whether there is something to ``commit``."""
-        return bool(self._batches or self._again)
-
-    def commit(self) -> Settled:
-        """Commits the oldest batch; what it settled. Where it did not fit, what was in it comes again one by one."""
+        Where the store cannot be read, that sets ``failure`` and the command has not run.
+        """
+        if self._again:
+            self._again.append(job)
+            return
         try:
-            with self._lock:
-                if not self._batches:
-                    job = self._again[0]
-                    if not self._in_time(job):
-                        return Settled((self._again.popleft(),))
-                    self._run(job)
-                    self._again.popleft()
-                batch = self._batches[0]
-                self._committing = True
-            try:
-                self._write(batch)
-            except StorageFull as error:
-                with self._lock:
-                    return self._roll_back(error)
-            with self._lock:
-                return self._settle_oldest()
+            self._run(job)
         except Exception as error:
             self.fail(error)
-            return Settled()
-
-    def fail(self, error: BaseException) -> None:
-        """Sets ``failure``, if it is not set already."""
-        if self.failure is None:
-            self.failure = StorageError(
-                f"the store {self._backend.place} failed ({error}); nothing more is taken until it is opened anew"
-            )
-            self.failure.__cause__ = error
-
-    def abandon(self) -> Settled:
-        """After ``failure``: everything that is not settled. Where it had begun, the outcome is unknown."""
-        with self._lock:
-            jobs = [*(job for batch in self._batches for job, _ in batch.outcomes), *self._again]
-            self._batches.clear()
-            self._again.clear()
-            self._close_view()
-        for job in jobs:
-            if job.begun:
-                job.settle(OutcomeUnknown("the commit failed after it was begun"))
-            else:
-                job.settle(EngineStopped("the store failed before the command could begin"))
-        return Settled(jobs)
-
-    def _in_time(self, job: Job) -> bool:
-        if job.begun or job.deadline is None or time.monotonic() < job.deadline:
-            return True
-        self.counters.expired += 1
-        job.settle(EngineOverloaded("the deadline passed before the command could begin"))
-        return False
-
-    def _run(self, job: Job) -> None:
-        self._high_water_ms = max(self._high_water_ms, self._clock.now_ms())
-        self._open_batch().run(job, self._high_water_ms, self._codec)
-
-    def _open_batch(self) -> Batch:
-        """The batch that takes commands: the newest one, or a new one on top if that is closed or full."""
-        batches = self._batches
-        if not batches:
-            room_bytes = self._backend.room_bytes()
-            self._view = self._backend.view()
-            batches.append(Batch(self._view, room_bytes))
-        elif (self._committing and len(batches) == 1) or len(batches[-1].outcomes) >= self._batch_max:
-            batches.append(Batch(batches[-1].overlay, batches[-1].room_bytes))
-        return batches[-1]
-
-    def _write(self, batch: Batch) -> None:
-        if not batch.overlay.has_writes():
+            job.settle(EngineStopped("the store failed before the command could begin"))
             return
+        batch = self._batches[0]
+        if len(self._batches) == 1 and len(batch.outcomes) == 1 and not batch.overlay.has_writes():
+            self.end()  # it saw nothing that is not durable, and changed nothing
+
+    def has_work(self) -> bool:
+        """Whether there is something that is not settled."""
+        return bool(self._batches or self._again)
+
+    def newest_size(self) -> int:
+        """How many commands the batch holds that takes commands."""
+        return len(self._batches[-1].outcomes) if self._batches else 0
+
+    def begin(self) -> Writes | None:
+        """Closes the oldest batch: what to write for it, or None if it wrote nothing. There must be work.
+
+        Where the store cannot be read, that sets ``failure``, and nothing is to be written.
+        """
+        if not self._batches:
+            try:
+                self._run(self._again[0])
+            except Exception as error:
+                self.fail(error)
+                return None
+            self._again.popleft()
+        self._committing = True
+        batch = self._batches[0]
+        if not batch.overlay.has_writes():
+            return None
         puts, deletes = batch.overlay.writes()
         insort(puts, high_water_pair(batch.newest_ms))
-        began = time.perf_counter()
-        self._backend.apply(puts, deletes)
-        self.counters.count_commit(time.perf_counter() - began)
+        return Writes(puts, deletes)
 
-    def _settle_oldest(self) -> Settled:
-        """Takes the oldest batch away, which is durable now, and sets the next one on a view of the store as it is."""
+    def end(self) -> Settled:
+        """Settles the batch that was begun, which is durable now; the next one then stands on the store as it is.
+
+        Where the store cannot be read, that sets ``failure``; what was durable is settled all the same.
+        """
         batch = self._batches.popleft()
         self._committing = False
         self._close_view()
-        if self._batches:
-            self._view = self._backend.view()
-            self._batches[0].overlay.rebase(self._view)
-            self._measure_room()
         for job, outcome in batch.outcomes:
             self._settle(job, outcome)
         self.counters.changes += len(batch.changes)
+        if self._batches:
+            try:
+                self._stand_on_what_is_durable()
+            except Exception as error:
+                self.fail(error)
         return Settled([job for job, _ in batch.outcomes], batch.changes)
 
-    def _measure_room(self) -> None:
-        room_bytes = self._backend.room_bytes()
-        for batch in self._batches:
-            room_bytes -= _PAGE_FILL * batch.put_bytes
-            batch.room_bytes = room_bytes
-
-    def _roll_back(self, error: StorageFull) -> Settled:
-        """Nothing of the oldest batch was written, so what stood on it saw what never was."""
+    def roll_back(self, error: StorageFull) -> Settled:
+        """Nothing of the batch that was begun was written, so what stood on it saw what never was."""
         batches = list(self._batches)
         self._batches.clear()
         self._committing = False
@@ -283,6 +239,56 @@ class GroupCommit:
         self._again.extendleft(reversed(jobs))
         return Settled(settled)
 
+    def fail(self, error: BaseException) -> None:
+        """Sets ``failure``, if it is not set already."""
+        if self.failure is None:
+            self.failure = StorageError(
+                f"the store {self._backend.place} failed ({error}); nothing more is taken until it is opened anew"
+            )
+            self.failure.__cause__ = error
+
+    def abandon(self) -> Settled:
+        """After ``failure``: everything that is not settled. Where it had begun, the outcome is unknown."""
+        jobs = [*(job for batch in self._batches for job, _ in batch.outcomes), *self._again]
+        self._batches.clear()
+        self._again.clear()
+        self._close_view()
+        for job in jobs:
+            if job.begun:
+                job.settle(OutcomeUnknown("the commit failed after it was begun"))
+            else:
+                job.settle(EngineStopped("the store failed before the command could begin"))
+        return Settled(jobs)
+
+    def _run(self, job: Job) -> None:
+        batch = self._open_batch()
+        if not job.begun and job.deadline is not None and time.monotonic() >= job.deadline:
+            batch.outcomes.append(
+                (job, EngineOverloaded("the deadline passed before the command could begin"))
+            )
+            return
+        self._high_water_ms = max(self._high_water_ms, self._clock.now_ms())
+        batch.run(job, self._high_water_ms, self._codec)
+
+    def _open_batch(self) -> Batch:
+        """The batch that takes commands: the newest one, or a new one on top if that is closed or full."""
+        batches = self._batches
+        if not batches:
+            room_bytes = self._backend.room_bytes()
+            self._view = self._backend.view()
+            batches.append(Batch(self._view, room_bytes))
+        elif (self._committing and len(batches) == 1) or len(batches[-1].outcomes) >= self._batch_max:
+            batches.append(Batch(batches[-1].overlay, batches[-1].room_bytes))
+        return batches[-1]
+
+    def _stand_on_what_is_durable(self) -> None:
+        self._view = self._backend.view()
+        self._batches[0].overlay.rebase(self._view)
+        room_bytes = self._backend.room_bytes()
+        for batch in self._batches:
+            room_bytes -= _PAGE_FILL * batch.put_bytes
+            batch.room_bytes = room_bytes
+
     def _settle(self, job: Job, outcome: Committed[object] | Exception) -> None:
         counters = self.counters
         job.settle(outcome)
@@ -292,6 +298,8 @@ class GroupCommit:
             counters.rejected += 1
         elif isinstance(outcome, StorageFull):
             counters.refused_full += 1
+        elif isinstance(outcome, EngineOverloaded):
+            counters.expired += 1
         else:
             counters.failed += 1
 

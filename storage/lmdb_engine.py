@@ -116,13 +116,19 @@ class LmdbBackend:
         except lmdb.Error as error:
             raise _unreadable(error) from error
 
-    def apply(self, puts: Sequence[tuple[Key, bytes]], deletes: Sequence[Key]) -> None:
+    def apply(
+        self,
+        puts: Sequence[tuple[Key, bytes]],
+        deletes: Sequence[Key],
+        staged: Callable[[], None] = lambda: None,
+    ) -> None:
         try:
             with self._env.begin(write=True) as txn:
                 for key in deletes:
                     txn.delete(key)
                 if puts:
                     txn.cursor().putmulti(puts)
+                staged()
         except (lmdb.MapFullError, lmdb.TxnFullError) as error:
             # LMDB reports both before it writes a new meta page: the commit before stands.
             raise StorageFull(f"the {self._map_bytes} bytes reserved for {self._path} are used up") from error

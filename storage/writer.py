@@ -21,7 +21,7 @@ from typing import TypeVar, cast
 import trio
 
 from storage.backend import Backend
-from storage.batch import GroupCommit, Job, Settled, WriterCounters
+from storage.batch import GroupCommit, Job, Settled, WriterCounters, Writes
 from storage.clock import Clock
 from storage.engine import (
     Change,
@@ -31,11 +31,18 @@ from storage.engine import (
     EngineStopped,
     EventCodec,
     StorageError,
+    StorageFull,
     Subscriber,
 )
 from storage.snapshots import StoreReads
 
 R = TypeVar("R")
+
+# From so many commands on, a commit costs little beside them, and the disk need not wait for more.
+_WORTH_A_COMMIT = 64
+
+# The event loop does not rest longer than this for the sake of a commit.
+_LONGEST_REST_SECONDS = 0.02
 
 
 class State(enum.Enum):
@@ -47,13 +54,13 @@ class State(enum.Enum):
 
 
 class _Waiting(Job):
-    """A job and the task that waits for it; None once the task was cancelled."""
+    """A job and the task that waits for it, while it waits."""
 
     __slots__ = ("task",)
 
-    def __init__(self, command: Command[object], deadline: float | None, task: trio.lowlevel.Task) -> None:
+    def __init__(self, command: Command[object], deadline: float | None) -> None:
         super().__init__(command, deadline)
-        self.task: trio.lowlevel.Task | None = task
+        self.task: trio.lowlevel.Task | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +80,7 @@ class WritingEngine(StoreReads, abc.ABC):
         self._subscribers: list[Subscriber] = []
         self._state = State.NEW
         self._failure: StorageError | None = None
-        self._failed = trio.Event()
+        self._news = trio.Event()  # something for ``run`` to look at
 
     @property
     def counters(self) -> WriterCounters:
@@ -127,7 +134,25 @@ class WritingEngine(StoreReads, abc.ABC):
         if self._failure is None:
             self._failure = failure
         self._state = State.STOPPED
-        self._failed.set()
+        self._news.set()
+
+    def _fail_with_commits(self) -> None:
+        if self._commits.failure is not None:
+            self._fail(self._commits.failure)
+
+    def _end_commit(self, seconds: float, error: BaseException | None) -> Settled:
+        """What the commit settled that was begun: all of it, or what did not fit; if it failed, everything there is."""
+        commits = self._commits
+        if error is None:
+            commits.counters.count_commit(seconds)
+            settled = commits.end()
+        elif isinstance(error, StorageFull):
+            settled = commits.roll_back(error)
+        else:
+            commits.fail(error)
+            settled = commits.abandon()
+        self._fail_with_commits()
+        return settled
 
     def _refuse_if_stopped(self) -> None:
         if self._state is State.STOPPED:
@@ -145,8 +170,9 @@ class ThreadedEngine(WritingEngine):
         super().__init__(backend, clock, codec, limits.batch_max)
         self._queue_max = limits.queue_max
         self._waiting = 0
-        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._stopping = False
+        self._handed: queue.SimpleQueue[Writes | None] = queue.SimpleQueue()  # to the thread; None: end
+        self._staged = threading.Semaphore(0)
+        self._busy = False  # the thread has a batch
         self._thread_ended = trio.Event()
         self._token: trio.lowlevel.TrioToken | None = None
 
@@ -161,16 +187,22 @@ class ThreadedEngine(WritingEngine):
             raise EngineStopped("the writer has not been started")
         if self._waiting >= self._queue_max:
             raise EngineOverloaded("too many commands are waiting for the store")
-        waiting = _Waiting(command, _deadline(deadline_seconds), trio.lowlevel.current_task())
+        waiting = _Waiting(command, _deadline(deadline_seconds))
         self._commits.take(waiting)
+        self._fail_with_commits()
+        if not waiting.is_settled():
+            self._waiting += 1
+            self._news.set()
+            if self._commits.newest_size() >= _WORTH_A_COMMIT:
+                self._begin_commit()
         if waiting.is_settled():
-            await self._pass_on(waiting)
+            await trio.lowlevel.checkpoint()
         else:
             await self._wait(waiting)
         return _outcome(waiting)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Runs the writer's thread until it is cancelled; then commits what was taken before it ends.
+        """Runs the writer until it is cancelled; then commits what was taken before it ends.
 
         Raises StorageError if a commit failed or a subscriber raised. May be called once.
         """
@@ -179,32 +211,25 @@ class ThreadedEngine(WritingEngine):
         self._token = trio.lowlevel.current_trio_token()
         self._loop_thread = threading.get_ident()
         self._state = State.RUNNING
-        thread = threading.Thread(target=self._commit_batches, name="ticketd-writer", daemon=True)
+        thread = threading.Thread(target=self._commit_what_is_handed, name="ticketd-writer", daemon=True)
         thread.start()
         try:
             task_status.started()
-            await self._failed.wait()
+            await self._commit_while(lambda: True)
         finally:
             self._state = State.STOPPED
-            self._stopping = True
-            self._wake.put(None)
             # Bounded: nothing can be added to what was taken.
             with trio.CancelScope(shield=True):
+                await self._commit_while(self._commits.has_work)
+                self._handed.put(None)
                 await self._thread_ended.wait()
             thread.join()
+            self._finish(self._commits.abandon())
             if self._failure is not None:
                 raise self._failure
 
-    async def _pass_on(self, waiting: _Waiting) -> None:
-        """For a command that needs no commit; or the store failed under it, and the thread must hear of that."""
-        if self._commits.failure is not None:
-            self._wake.put(None)
-        await trio.lowlevel.checkpoint()
-
     async def _wait(self, waiting: _Waiting) -> None:
-        self._waiting += 1
-        if self._wake.empty():
-            self._wake.put(None)
+        waiting.task = trio.lowlevel.current_task()
 
         def stop_waiting(_: object) -> trio.lowlevel.Abort:
             waiting.task = None
@@ -212,25 +237,53 @@ class ThreadedEngine(WritingEngine):
 
         await trio.lowlevel.wait_task_rescheduled(stop_waiting)
 
-    def _commit_batches(self) -> None:
+    async def _commit_while(self, wanted: Callable[[], bool]) -> None:
+        """Begins a commit whenever there is something to commit and the thread is free, until a failure."""
+        while self._failure is None and wanted():
+            self._begin_commit()
+            await self._news.wait()
+            # Whoever could run has run since it was set, so what all of them submitted goes into one commit.
+            self._news = trio.Event()
+
+    def _begin_commit(self) -> None:
+        """Hands the oldest batch to the thread, if that is free."""
+        while not self._busy and self._failure is None and self._commits.has_work():
+            writes = self._commits.begin()
+            if writes is not None:
+                self._busy = True
+                while self._staged.acquire(blocking=False):
+                    pass  # of a commit for which the loop did not wait to the end
+                self._handed.put(writes)
+                # LMDB gives up the interpreter's lock for each pair that it is given. If two threads fought for it
+                # there, the pairs would take many times as long, so the loop rests for the millisecond that it takes.
+                self._staged.acquire(timeout=_LONGEST_REST_SECONDS)
+            elif self._commits.failure is None:
+                self._finish(self._commits.end())
+            self._fail_with_commits()
+
+    def _commit_what_is_handed(self) -> None:
         """The whole life of the thread."""
-        commits = self._commits
-        try:
-            while not self._stopping and commits.failure is None:
-                self._wake.get()
-                while commits.has_work() and commits.failure is None:
-                    self._hop(self._finish, commits.commit())
-        except BaseException as error:
-            commits.fail(error)
-        finally:
-            self._hop(self._end)
+        while (writes := self._handed.get()) is not None:
+            error: BaseException | None = None
+            began = time.perf_counter()
+            try:
+                self._backend.apply(writes.puts, writes.deletes, self._staged.release)
+            except BaseException as caught:
+                error = caught
+                self._staged.release()
+            self._hop(self._after_commit, time.perf_counter() - began, error)
+        self._hop(self._thread_ended.set)
 
     def _hop(self, function: Callable[..., object], *args: object) -> None:
         if self._token is not None:
             with suppress(trio.RunFinishedError):  # nobody is left to hear of it
                 self._token.run_sync_soon(function, *args)
 
-    # From here on in the event loop's thread.
+    def _after_commit(self, seconds: float, error: BaseException | None) -> None:
+        """Back in the event loop's thread."""
+        self._busy = False
+        self._finish(self._end_commit(seconds, error))
+        self._news.set()
 
     def _finish(self, settled: Settled) -> None:
         self._expire_snapshots()
@@ -240,12 +293,6 @@ class ThreadedEngine(WritingEngine):
             if isinstance(job, _Waiting) and job.task is not None:
                 trio.lowlevel.reschedule(job.task)
                 job.task = None
-
-    def _end(self) -> None:
-        if self._commits.failure is not None:
-            self._fail(self._commits.failure)
-            self._finish(self._commits.abandon())
-        self._thread_ended.set()
 
 
 class InlineEngine(WritingEngine):
@@ -268,13 +315,10 @@ class InlineEngine(WritingEngine):
         self._expire_snapshots()
         self._refuse_if_stopped()
         job = Job(command, _deadline(deadline_seconds))
-        commits = self._commits
-        commits.take(job)
-        while commits.has_work() and commits.failure is None:
-            self._publish(commits.commit().changes)
-        if commits.failure is not None:
-            self._fail(commits.failure)
-            commits.abandon()
+        self._commits.take(job)
+        if not job.is_settled():
+            self._publish(self._commit().changes)
+        self._fail_with_commits()
         await trio.lowlevel.checkpoint()
         return _outcome(job)
 
@@ -282,11 +326,21 @@ class InlineEngine(WritingEngine):
         """Waits until it is cancelled, or until a commit fails or a subscriber raises: then it raises StorageError."""
         try:
             task_status.started()
-            await self._failed.wait()
+            await self._news.wait()
         finally:
             self._state = State.STOPPED
             if self._failure is not None:
                 raise self._failure
+
+    def _commit(self) -> Settled:
+        writes = self._commits.begin() or Writes()
+        error: BaseException | None = None
+        began = time.perf_counter()
+        try:
+            self._backend.apply(writes.puts, writes.deletes)
+        except Exception as caught:
+            error = caught
+        return self._end_commit(time.perf_counter() - began, error)
 
 
 def _deadline(seconds: float | None) -> float | None:

@@ -49,8 +49,10 @@ class FaultyBackend:
         self.before_apply: Callable[[Sequence[tuple[Key, bytes]], Sequence[Key]], None] = (
             lambda puts, deletes: None
         )
+        self.before_staged: Callable[[], None] = lambda: None
         self.before_view: Callable[[], None] = lambda: None
         self.room: int | None = None
+        self.tells_staged = True
 
     @property
     def place(self) -> str:
@@ -60,7 +62,15 @@ class FaultyBackend:
         self.before_view()
         return self._real.view()
 
-    def apply(self, puts: Sequence[tuple[Key, bytes]], deletes: Sequence[Key]) -> None:
+    def apply(
+        self,
+        puts: Sequence[tuple[Key, bytes]],
+        deletes: Sequence[Key],
+        staged: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.before_staged()
+        if self.tells_staged:
+            staged()
         self.before_apply(puts, deletes)
         self._real.apply(puts, deletes)
         self.applied += 1

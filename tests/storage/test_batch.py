@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.batch import COMMIT_SECONDS_BOUNDS, GroupCommit, Job, WriterCounters
+from storage.batch import COMMIT_SECONDS_BOUNDS, GroupCommit, Job, Settled, WriterCounters
 from storage.change_log import read_changes, read_version
 from storage.engine import (
     Change,
@@ -64,6 +64,19 @@ def take(commits: GroupCommit, *commands: Command[object]) -> list[Job]:
     return jobs
 
 
+def commit(commits: GroupCommit, backend: FaultyBackend) -> Settled:
+    """Commits the oldest batch, as the writers do."""
+    writes = commits.begin()
+    if writes is not None:
+        try:
+            backend.apply(writes.puts, writes.deletes)
+        except StorageFull as error:
+            return commits.roll_back(error)
+        except OSError as error:
+            commits.fail(error)
+    return commits.end() if commits.failure is None else commits.abandon()
+
+
 def committed(job: Job) -> Committed[object]:
     assert job.error is None
     assert job.committed is not None
@@ -87,7 +100,7 @@ def test_commands_of_a_batch_commit_together_and_see_each_other(
 ) -> None:
     jobs = take(commits, *[count_command() for _ in range(4)])
     assert not any(job.is_settled() for job in jobs)
-    settled = commits.commit()
+    settled = commit(commits, backend)
     assert backend.applied == 1
     assert [committed(job).result for job in jobs] == [1, 2, 3, 4]
     assert [committed(job).versions for job in jobs] == [{HALL: version} for version in (1, 2, 3, 4)]
@@ -98,10 +111,10 @@ def test_commands_of_a_batch_commit_together_and_see_each_other(
 
 def test_a_batch_takes_no_more_than_its_bound(commits: GroupCommit, backend: FaultyBackend) -> None:
     jobs = take(commits, *[count_command() for _ in range(5)])
-    assert len(commits.commit().jobs) == 4
+    assert len(commit(commits, backend).jobs) == 4
     assert not jobs[4].is_settled()
     assert commits.has_work()
-    assert len(commits.commit().jobs) == 1
+    assert len(commit(commits, backend).jobs) == 1
     assert (committed(jobs[4]).result, backend.applied) == (5, 2)
 
 
@@ -113,7 +126,7 @@ def test_what_is_refused_or_broken_spoils_nothing(commits: GroupCommit, backend:
         broken_command(pack_key(HALL, 1, 2)),
         count_command(),
     )
-    settled = commits.commit()
+    settled = commit(commits, backend)
     assert isinstance(refused.error, Refused)
     assert isinstance(broken.error, ZeroDivisionError)
     assert (committed(before).result, committed(after).result) == (1, 2)
@@ -132,7 +145,7 @@ def test_an_event_that_cannot_be_encoded_fails_its_command_alone(
         put_command(pack_key(HALL, 1, 2), b"", event=object()),
         put_command(pack_key(HALL, 1, 3), b"", event="x" * 65536),
     )
-    commits.commit()
+    commit(commits, backend)
     committed(good)
     assert isinstance(bad.error, TypeError)
     assert isinstance(long.error, ValueError)
@@ -149,10 +162,12 @@ def test_a_refusal_that_saw_only_durable_things_is_answered_without_a_commit(
     assert backend.applied == 0
 
 
-def test_a_refusal_that_saw_what_is_not_durable_waits_for_it(commits: GroupCommit) -> None:
+def test_a_refusal_that_saw_what_is_not_durable_waits_for_it(
+    commits: GroupCommit, backend: FaultyBackend
+) -> None:
     _, job = take(commits, count_command(), refused_command(pack_key(HALL, 1, 1)))
     assert not job.is_settled()
-    commits.commit()
+    commit(commits, backend)
     assert isinstance(job.error, Refused)
 
 
@@ -167,9 +182,9 @@ def test_commands_are_taken_over_a_batch_that_is_being_written(
 
     backend.before_apply = meanwhile
     take(commits, count_command())
-    assert len(commits.commit().jobs) == 1
+    assert len(commit(commits, backend).jobs) == 1
     assert not any(job.is_settled() for job in late)
-    settled = commits.commit()
+    settled = commit(commits, backend)
     assert committed(late[0]).result == 2
     assert isinstance(late[1].error, Refused)
     assert [change.version for change in settled.changes] == [2]
@@ -185,28 +200,32 @@ def test_the_time_never_goes_back(commits: GroupCommit, backend: FaultyBackend, 
     for at_ms in (NOON_MS + 5, NOON_MS, NOON_MS + 6):
         clock.ms = at_ms
         (job,) = take(commits, ask)
-        commits.commit()
+        commit(commits, backend)
         times.append(committed(job).result)
     assert times == [NOON_MS + 5, NOON_MS + 5, NOON_MS + 6]
     clock.ms = NOON_MS
     (job,) = take(GroupCommit(backend, clock, CODEC, 4), ask)
-    commits.commit()
+    commit(commits, backend)
     reopened = GroupCommit(backend, clock, CODEC, 4)
     (job,) = take(reopened, ask)
-    reopened.commit()
+    commit(reopened, backend)
     assert committed(job).result == NOON_MS + 6
 
 
 @pytest.mark.parametrize(("seconds_left", "runs"), [(-1.0, False), (0.0, False), (1.0, True)])
 def test_a_deadline_counts_until_the_command_begins(
-    commits: GroupCommit, monkeypatch: pytest.MonkeyPatch, seconds_left: float, runs: bool
+    commits: GroupCommit,
+    backend: FaultyBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds_left: float,
+    runs: bool,
 ) -> None:
     monkeypatch.setattr("storage.batch.time.monotonic", lambda: 100.0)
     job = Job(count_command(), 100.0 + seconds_left)
     commits.take(job)
     monkeypatch.setattr("storage.batch.time.monotonic", lambda: 200.0)
     if runs:
-        commits.commit()
+        commit(commits, backend)
         assert committed(job).result == 1
     else:
         assert isinstance(job.error, EngineOverloaded)
@@ -236,7 +255,7 @@ def test_where_a_batch_does_not_fit_each_is_tried_alone(commits: GroupCommit, ba
     )
     changes: list[Change] = []
     while commits.has_work():
-        changes.extend(commits.commit().changes)
+        changes.extend(commit(commits, backend).changes)
     assert commits.failure is None
     committed(jobs[0])
     assert isinstance(jobs[1].error, StorageFull)
@@ -260,7 +279,7 @@ def test_what_stood_on_a_batch_that_did_not_fit_is_run_again(
     backend.before_apply = full_once
     (first,) = take(commits, count_command())
     while commits.has_work():
-        commits.commit()
+        commit(commits, backend)
     assert isinstance(first.error, StorageFull)
     assert committed(late[0]).result == 1
 
@@ -279,11 +298,11 @@ def test_a_command_is_not_run_again_after_its_deadline_only_if_it_never_began(
     backend.before_apply = full
     commits.take(first)
     commits.take(second)
-    commits.commit()
+    commit(commits, backend)
     commits.take(waiting)
     monkeypatch.setattr("storage.batch.time.monotonic", lambda: 102.0)
     while commits.has_work():
-        commits.commit()
+        commit(commits, backend)
     committed(first)
     committed(second)
     assert isinstance(waiting.error, EngineOverloaded)
@@ -293,7 +312,7 @@ def test_what_is_left_is_kept_for_those_that_shrink_or_may_use_it(
     commits: GroupCommit, backend: FaultyBackend
 ) -> None:
     take(commits, hall(1), hall(22))
-    commits.commit()
+    commit(commits, backend)
     backend.room = 0
 
     def delete(tx: Transaction) -> None:
@@ -309,7 +328,7 @@ def test_what_is_left_is_kept_for_those_that_shrink_or_may_use_it(
     )
     (vital_job,) = take(commits, vital)
     while commits.has_work():
-        commits.commit()
+        commit(commits, backend)
     assert isinstance(grow_job.error, StorageFull)
     assert isinstance(more_job.error, StorageFull)
     for job in (same_job, delete_job, vital_job):
@@ -324,7 +343,7 @@ def test_the_room_is_measured_with_what_the_batch_has_staged(
     size = len(pack_key(HALL, 1, 0)) + 1
     backend.room = 2 * 2 * size + spare
     jobs = take(commits, hall(1), hall(2))
-    commits.commit()
+    commit(commits, backend)
     committed(jobs[0])
     assert (jobs[1].error is None) == fits
 
@@ -340,9 +359,9 @@ def test_after_each_commit_the_room_is_measured_anew(commits: GroupCommit, backe
 
     backend.before_apply = meanwhile
     take(commits, hall(1))
-    commits.commit()
+    commit(commits, backend)
     (refused,) = take(commits, hall(3))
-    commits.commit()
+    commit(commits, backend)
     committed(late[0])
     assert isinstance(refused.error, StorageFull)
 
@@ -358,11 +377,12 @@ def test_a_failed_commit_leaves_everything_unknown_that_had_begun(
 
     backend.before_apply = fail
     jobs = take(commits, hall(1), refused_command(pack_key(HALL, 1, 2)))
-    assert not commits.commit().jobs
+    settled = commit(commits, backend)
+    assert list(settled.jobs) == [*jobs, *late]
+    assert settled.changes == ()
     assert isinstance(commits.failure, StorageError)
     assert "Input/output error" in str(commits.failure)
     assert isinstance(commits.failure.__cause__, OSError)
-    assert list(commits.abandon().jobs) == [*jobs, *late]
     assert all(isinstance(job.error, OutcomeUnknown) for job in [*jobs, *late])
     assert not commits.has_work()
 
@@ -379,25 +399,69 @@ def test_what_had_not_begun_when_the_store_failed_has_not_run(
 
     backend.before_apply = full_then_broken
     begun = take(commits, hall(1), hall(2))
-    commits.commit()
+    commit(commits, backend)
     (waiting,) = take(commits, hall(3))
-    commits.commit()
-    assert commits.failure is not None
-    commits.abandon()
+    commit(commits, backend)
     assert all(isinstance(job.error, OutcomeUnknown) for job in begun)
     assert isinstance(waiting.error, EngineStopped)
+
+
+def unreadable() -> None:
+    raise StorageError("the store cannot be read")
 
 
 def test_a_store_that_cannot_be_read_is_no_fault_of_the_command(
     commits: GroupCommit, backend: FaultyBackend
 ) -> None:
-    def unreadable() -> None:
-        raise StorageError("the store cannot be read")
-
     backend.before_view = unreadable
     (job,) = take(commits, hall(1))
     assert isinstance(job.error, EngineStopped)
     assert commits.failure is not None
+
+
+def test_a_read_that_fails_within_a_command_is_no_fault_of_the_command(
+    commits: GroupCommit, backend: FaultyBackend
+) -> None:
+    good, bad = take(commits, hall(1), Command("reads", (HALL,), lambda tx: unreadable()))
+    assert isinstance(bad.error, EngineStopped)
+    assert commits.failure is not None
+    assert list(commits.abandon().jobs) == [good]
+    assert stored(backend, 1) is None
+
+
+def test_what_is_durable_is_settled_even_where_the_store_cannot_be_read_any_more(
+    commits: GroupCommit, backend: FaultyBackend
+) -> None:
+    late: list[Job] = []
+
+    def meanwhile(*_: object) -> None:
+        late.extend(take(commits, hall(2)))
+        backend.before_view = unreadable
+
+    backend.before_apply = meanwhile
+    (job,) = take(commits, hall(1))
+    writes = commits.begin()
+    assert writes is not None
+    backend.apply(writes.puts, writes.deletes)
+    settled = commits.end()
+    assert list(settled.jobs) == [job]
+    assert [change.event for change in settled.changes] == [1]
+    assert commits.failure is not None
+    assert list(commits.abandon().jobs) == late
+
+
+def test_a_store_that_cannot_be_read_when_a_command_is_run_again(
+    commits: GroupCommit, backend: FaultyBackend
+) -> None:
+    def full(*_: object) -> None:
+        backend.before_view = unreadable
+        raise StorageFull("planted")
+
+    backend.before_apply = full
+    jobs = take(commits, hall(1), hall(2))
+    commit(commits, backend)
+    assert list(commit(commits, backend).jobs) == jobs
+    assert all(isinstance(job.error, OutcomeUnknown) for job in jobs)
 
 
 def test_commits_are_counted_by_their_duration() -> None:
@@ -424,6 +488,7 @@ def test_every_history_reads_like_the_naive_model(
         commits = GroupCommit(backend, HandClock(), CODEC, batch_max)
         jobs: list[tuple[Job, list[Op], str]] = []
         published: list[Change] = []
+        told: list[Job] = []
         applies = 0
         overlapping: list[tuple[list[Op], str]] = []
 
@@ -431,6 +496,13 @@ def test_every_history_reads_like_the_naive_model(
             command = Command("ops", (HALL, OTHER), partial(run_real, ops=ops, end=end))
             jobs.append((Job(command), ops, end))
             commits.take(jobs[-1][0])
+            if jobs[-1][0].is_settled():
+                told.append(jobs[-1][0])
+
+        def commit_one() -> None:
+            settled = commit(commits, backend)
+            published.extend(settled.changes)
+            told.extend(settled.jobs)
 
         def before_apply(*_: object) -> None:
             nonlocal applies
@@ -454,13 +526,14 @@ def test_every_history_reads_like_the_naive_model(
                 case _:
                     overlap = False
                     if commits.has_work():
-                        published.extend(commits.commit().changes)
+                        commit_one()
                     for ops, end in overlapping:
                         begin(ops, end)
                     overlapping.clear()
         while commits.has_work():
-            published.extend(commits.commit().changes)
+            commit_one()
         assert commits.failure is None
+        assert sorted(map(id, told)) == sorted(id(job) for job, _, _ in jobs)  # each once
         compare(backend, jobs, published)
 
 

@@ -268,6 +268,11 @@ async def test_a_snapshot_kept_across_an_await_is_closed(engine: WritingEngine) 
         with pytest.raises(SnapshotNotOpen):
             snapshot.get(KEY)
     with engine.snapshot() as snapshot:
+        with pytest.raises(Refused):
+            await engine.submit(refused_command(KEY))
+        with pytest.raises(SnapshotNotOpen):
+            snapshot.get(KEY)
+    with engine.snapshot() as snapshot:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.submit, put_command(KEY, b"2"))
         with pytest.raises(SnapshotNotOpen):

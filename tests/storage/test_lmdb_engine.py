@@ -96,6 +96,21 @@ def test_a_view_does_not_see_what_is_applied_later(backend: LmdbBackend) -> None
     view.close()
 
 
+def test_it_tells_when_it_has_only_to_wait_for_the_disk(backend: LmdbBackend) -> None:
+    seen: list[bytes | None] = []
+
+    def staged() -> None:
+        view = backend.view()
+        seen.append(view.get(hall(1)))
+        view.close()
+
+    backend.apply([(hall(1), b"1")], [], staged)
+    assert seen == [None]
+    with pytest.raises(StorageFull):
+        backend.apply([(hall(number), b"x" * 60000) for number in range(400)], [], staged)
+    assert seen == [None]
+
+
 def test_a_map_that_is_full_is_told_and_nothing_of_the_batch_stands(path: Path) -> None:
     backend = open_lmdb(path, MIB, synced=False)
     backend.apply([(hall(0), b"first")], [])

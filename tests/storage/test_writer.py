@@ -126,6 +126,84 @@ async def test_a_command_waits_for_the_durability_of_what_it_saw(backend: Faulty
     assert refused.is_set()
 
 
+async def test_refusals_that_waited_for_a_commit_are_answered_after_it_in_any_order(
+    backend: FaultyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.writer._WORTH_A_COMMIT", 1)
+    refused = refused_command(pack_key(HALL, 1, 5))
+    answered = 0
+
+    async def refusals(engine: WritingEngine, first: bool) -> None:
+        nonlocal answered
+        if first:
+            await engine.submit(count_command())
+        for _ in range(2):
+            with pytest.raises(Refused):
+                await engine.submit(refused)
+            answered += 1
+
+    async with running(threaded(backend)) as engine:
+        for _ in range(20):  # the scheduler takes the tasks in random order
+            async with trio.open_nursery() as nursery:
+                for number in range(6):
+                    nursery.start_soon(refusals, engine, number < 3)
+    assert answered == 20 * 6 * 2
+
+
+@pytest.mark.parametrize(("size", "begun"), [(3, False), (4, True), (5, True)])
+async def test_a_commit_that_is_worth_it_does_not_wait_for_the_other_tasks(
+    backend: FaultyBackend, monkeypatch: pytest.MonkeyPatch, size: int, begun: bool
+) -> None:
+    monkeypatch.setattr("storage.writer._WORTH_A_COMMIT", 4)
+    async with running(threaded(backend)) as engine, trio.open_nursery() as nursery:
+        handed: list[int] = []
+        real = engine._begin_commit  # type: ignore[attr-defined]  # of the threaded form
+
+        def begin() -> None:
+            handed.append(engine.queue_length())
+            real()
+
+        monkeypatch.setattr(engine, "_begin_commit", begin)
+        for _ in range(size):
+            nursery.start_soon(engine.submit, count_command())
+        await trio.sleep(0)
+    assert (handed[0] == 4) == begun
+    assert handed[0] == min(size, 4)
+
+
+async def test_the_loop_rests_until_the_thread_has_only_the_disk_to_wait_for(
+    backend: FaultyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.writer._LONGEST_REST_SECONDS", 30)
+    loop_went_on = False
+    seen: list[bool] = []
+    backend.before_staged = lambda: seen.append(loop_went_on)
+
+    async with running(threaded(backend)) as engine, trio.open_nursery() as nursery:
+
+        def begin() -> None:
+            nonlocal loop_went_on
+            loop_went_on = False
+            real()
+            loop_went_on = True
+
+        real = engine._begin_commit  # type: ignore[attr-defined]  # of the threaded form
+        monkeypatch.setattr(engine, "_begin_commit", begin)
+        for _ in range(5):
+            nursery.start_soon(engine.submit, count_command())
+    assert seen == [False]
+
+
+async def test_the_loop_does_not_rest_for_ever(
+    backend: FaultyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.writer._LONGEST_REST_SECONDS", 0.001)
+    backend.tells_staged = False
+    async with running(threaded(backend)) as engine:
+        for number in range(1, 4):
+            assert (await engine.submit(count_command())).result == number
+
+
 async def test_a_waiter_that_went_away_is_passed_over(backend: FaultyBackend) -> None:
     published: list[Change] = []
     async with running(threaded(backend)) as engine, trio.open_nursery() as nursery:
