@@ -9,7 +9,7 @@ from typing import Any
 from config import load_settings
 from tests.cli.conftest import Run
 from tests.support.events import arena_file
-from ticketd.cli.backend import open_backend
+from ticketd.cli.reach import open_backend
 from ticketd.cli.tables import fetch_pages
 
 DEMO = Path("ticketd/demo")
@@ -57,7 +57,7 @@ def test_every_fault_is_told_in_its_place_and_the_others_are_imported(
 
 
 def test_more_faults_than_are_told_are_counted(run: Run, data: Path, tmp_path: Path) -> None:
-    rows = [{"row": "", "seats": ["1"]} for _ in range(250)]
+    rows = [{"row": "", "seats": ["1"]} for _ in range(450)]
     told = run("import", write(tmp_path / "bad.json", rows=rows), "--data", data)
     assert told.err.splitlines()[-2].endswith(" more")
 

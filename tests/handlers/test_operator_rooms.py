@@ -5,6 +5,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import trio.testing
 
 from storage.schema.ids import EventId
 from tests.handlers.operator_stage import EVENT, OperatorStage, open_stage
@@ -44,6 +45,7 @@ async def test_a_room_is_paused_and_resumed(stage: OperatorStage) -> None:
     )
     assert (joined.json["status"], joined.json["queue_position"]) == ("QUEUED", 1)
     assert (await set_room(stage, resume=True)).json["paused"] is False
+    await trio.testing.wait_all_tasks_blocked()
     queued = stage.daemon.client().with_token(joined.json["queue_token"])
     assert (await queued.get("/v1/queue/status")).json["status"] == "READY"
 

@@ -120,7 +120,8 @@ class SearchIndex:
     """The events that can be found. To be used in the thread that made it."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect(":memory:", isolation_level=None)
+        # The collector may close it in any thread; it is only used in the loop's.
+        self._database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         weakref.finalize(self, self._database.close)
         self._database.executescript(_SCHEMA)
 
