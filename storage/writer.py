@@ -97,7 +97,7 @@ class WritingEngine(StoreReads, abc.ABC):
 
     @abc.abstractmethod
     def queue_length(self) -> int:
-        """How many commands wait to begin."""
+        """How many commands wait to become durable."""
 
     def used_bytes(self) -> int:
         """How much of ``map_bytes`` the data takes up."""
@@ -108,6 +108,7 @@ class WritingEngine(StoreReads, abc.ABC):
         return self._backend.map_bytes()
 
     def is_running(self) -> bool:
+        """Whether commands are taken."""
         return self._state is State.RUNNING
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
@@ -215,12 +216,17 @@ class ThreadedEngine(WritingEngine):
         thread.start()
         try:
             task_status.started()
-            await self._commit_while(lambda: True)
+            while self._failure is None:
+                self._begin_commit()
+                await self._hear_news()
         finally:
             self._state = State.STOPPED
             # Bounded: nothing can be added to what was taken.
             with trio.CancelScope(shield=True):
-                await self._commit_while(self._commits.has_work)
+                self._begin_commit()
+                while self._busy and self._failure is None:
+                    await self._hear_news()
+                    self._begin_commit()
                 self._handed.put(None)
                 await self._thread_ended.wait()
             thread.join()
@@ -237,13 +243,13 @@ class ThreadedEngine(WritingEngine):
 
         await trio.lowlevel.wait_task_rescheduled(stop_waiting)
 
-    async def _commit_while(self, wanted: Callable[[], bool]) -> None:
-        """Begins a commit whenever there is something to commit and the thread is free, until a failure."""
-        while self._failure is None and wanted():
-            self._begin_commit()
-            await self._news.wait()
-            # Whoever could run has run since it was set, so what all of them submitted goes into one commit.
-            self._news = trio.Event()
+    async def _hear_news(self) -> None:
+        """Waits for a command, a commit or a failure.
+
+        Whoever could run has run since it was set, so that what all of them submitted goes into one commit.
+        """
+        await self._news.wait()
+        self._news = trio.Event()
 
     def _begin_commit(self) -> None:
         """Hands the oldest batch to the thread, if that is free."""

@@ -243,6 +243,30 @@ async def test_ending_the_writer_commits_what_it_had_taken(backend: FaultyBacken
     assert not any(thread.name == "ticketd-writer" for thread in threading.enumerate())
 
 
+async def test_ending_the_writer_answers_refusals_that_waited_for_its_last_commit(
+    backend: FaultyBackend,
+) -> None:
+    engine = threaded(backend)
+    refused = trio.Event()
+
+    async def one() -> None:
+        with pytest.raises(Refused):
+            await engine.submit(refused_command(pack_key(HALL, 1, 5)))
+        refused.set()
+
+    async with trio.open_nursery() as outer:
+        writer = await outer.start(_cancellable, engine)
+        gate = Gate(backend)
+        await submit_all(engine, 1, outer, [])
+        await gate.reached.wait()
+        outer.start_soon(one)
+        await trio.testing.wait_all_tasks_blocked()
+        writer.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        gate.open(1)
+    assert refused.is_set()
+
+
 async def _cancellable(
     engine: WritingEngine, *, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
 ) -> None:
