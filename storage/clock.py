@@ -49,6 +49,6 @@ class TrioClock:
         return self._start_ms + round((trio.current_time() - self._started_at) * 1000)
 
     async def wait_until_ms(self, at_ms: int) -> None:
-        while (left_ms := at_ms - self.now_ms()) > 0:
-            await trio.sleep(left_ms / 1000)
+        # One deadline for all who wait until the same time: none of them is a rounding error behind another.
+        await trio.sleep_until(self._started_at + (at_ms - self._start_ms) / 1000)
         await trio.sleep(0)
