@@ -13,13 +13,15 @@ from storage.schema import layout
 from storage.schema.layout import (
     BUYER_PREFIX,
     DUE_ORDERS,
+    ENTRIES,
     EVENT_IDS,
+    LINE,
     ORDERS,
     PAYMENT_METHODS,
     ROOM,
     SYSTEM,
 )
-from storage.schema.states import OrderState
+from storage.schema.states import EntryState, OrderState
 from storage.schema.tables import Index, Table
 from storage.verify.readable import BUYER_TABLES, EVENT_TABLES, SYSTEM_TABLES
 from tests.storage.verify.good_store import Damage
@@ -103,3 +105,11 @@ def test_a_buyer_whose_event_cannot_be_read_is_told_of_once(damage: Damage) -> N
     order = damage.find(ORDERS, state=OrderState.CONFIRMED)
     damage.tx.put(ORDERS.key(damage.event, order.order_id), b"\x01\x80")
     assert damage.found() == ["record-readable"]
+
+
+def test_an_event_with_a_record_that_cannot_be_read_is_not_looked_at_further(damage: Damage) -> None:
+    queued = damage.find(ENTRIES, state=EntryState.QUEUED)
+    LINE.delete(damage.tx, damage.event, queued.seq)
+    before = damage.found()
+    damage.tx.put(ROOM.key(damage.event), b"\x01\x90")
+    assert (before, damage.found()) == (["line"], ["record-readable"])
