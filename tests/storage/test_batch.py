@@ -266,6 +266,21 @@ def test_where_a_batch_does_not_fit_each_is_tried_alone(commits: GroupCommit, ba
     assert commits.counters.refused_full == 1
 
 
+def test_after_a_command_that_did_not_fit_others_commit_together_again(
+    commits: GroupCommit, backend: FaultyBackend
+) -> None:
+    def full(*_: object) -> None:
+        backend.before_apply = lambda puts, deletes: None
+        raise StorageFull("planted")
+
+    backend.before_apply = full
+    take(commits, hall(1))
+    commit(commits, backend)
+    take(commits, hall(2), hall(3), hall(4))
+    assert len(commit(commits, backend).jobs) == 3
+    assert backend.applied == 1
+
+
 def test_what_stood_on_a_batch_that_did_not_fit_is_run_again(
     commits: GroupCommit, backend: FaultyBackend
 ) -> None:

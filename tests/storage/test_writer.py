@@ -10,7 +10,17 @@ import pytest
 import trio
 import trio.testing
 
-from storage.engine import Change, EngineOverloaded, EngineStopped, OutcomeUnknown, StorageError
+from storage.engine import (
+    Change,
+    Command,
+    EngineOverloaded,
+    EngineStopped,
+    OutcomeUnknown,
+    SnapshotNotOpen,
+    StorageError,
+    StorageFull,
+    Transaction,
+)
 from storage.keys import pack_key
 from storage.writer import ThreadedEngine, WriterLimits, WritingEngine
 from tests.storage.stores import (
@@ -194,6 +204,43 @@ async def test_the_loop_rests_until_the_thread_has_only_the_disk_to_wait_for(
     assert seen == [False]
 
 
+async def test_a_commit_that_was_slow_to_stage_does_not_spoil_the_rest_for_the_next(
+    backend: FaultyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.writer._LONGEST_REST_SECONDS", 0.001)
+    loop_went_on = threading.Event()
+    seen: list[bool] = []
+    backend.before_staged = lambda: seen.append(loop_went_on.wait(timeout=30))
+    async with running(threaded(backend)) as engine:
+        real = engine._begin_commit  # type: ignore[attr-defined]  # of the threaded form
+
+        def begin() -> None:
+            loop_went_on.clear()
+            real()
+            loop_went_on.set()
+
+        monkeypatch.setattr(engine, "_begin_commit", begin)
+        await engine.submit(count_command())
+        assert seen == [True]
+        monkeypatch.setattr("storage.writer._LONGEST_REST_SECONDS", 30)
+        backend.before_staged = lambda: seen.append(loop_went_on.wait(timeout=0.05))
+        await engine.submit(count_command())
+    assert seen == [True, False]
+
+
+async def test_a_snapshot_held_while_others_commit_is_closed(backend: FaultyBackend) -> None:
+    async with running(threaded(backend)) as engine, trio.open_nursery() as nursery:
+        gate, results = Gate(backend), list[int]()
+        await submit_all(engine, 1, nursery, results)
+        await gate.reached.wait()
+        with engine.snapshot() as snapshot:
+            gate.open(1)
+            while not results:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+            with pytest.raises(SnapshotNotOpen):
+                snapshot.get(COUNT_KEY)
+
+
 async def test_the_loop_does_not_rest_for_ever(
     backend: FaultyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +372,66 @@ async def test_a_store_that_cannot_be_read_ends_the_engine(backend: FaultyBacken
         backend.before_view = unreadable
         with pytest.raises(EngineStopped):
             await engine.submit(count_command())
+
+
+async def test_where_a_command_finds_the_store_unreadable_all_that_wait_are_told(
+    backend: FaultyBackend,
+) -> None:
+    engine = threaded(backend)
+    errors: list[str] = []
+
+    def unreadable(tx: Transaction) -> None:
+        raise StorageError("unreadable")
+
+    async def one(command: Command[object]) -> None:
+        try:
+            await engine.submit(command)
+        except (OutcomeUnknown, EngineStopped) as error:
+            errors.append(type(error).__name__)
+        else:
+            errors.append("none")
+
+    async def run(task_status: trio.TaskStatus[None]) -> None:
+        with pytest.raises(StorageError, match="unreadable"):
+            await engine.run(task_status=task_status)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run)
+        gate = Gate(backend)
+        nursery.start_soon(one, count_command())
+        await gate.reached.wait()
+        nursery.start_soon(one, count_command())
+        await trio.testing.wait_all_tasks_blocked()
+        await one(Command("unreadable", (HALL,), unreadable))
+        gate.open(1)
+    assert errors == ["EngineStopped", "none", "OutcomeUnknown"]
+
+
+async def test_a_store_that_cannot_be_read_when_commands_are_run_again_ends_the_engine(
+    backend: FaultyBackend,
+) -> None:
+    engine = threaded(backend)
+
+    def unreadable() -> None:
+        raise StorageError("unreadable")
+
+    def full(*_: object) -> None:
+        backend.before_view = unreadable
+        raise StorageFull("planted")
+
+    async def one() -> None:
+        with pytest.raises(OutcomeUnknown):
+            await engine.submit(count_command())
+
+    async def run(task_status: trio.TaskStatus[None]) -> None:
+        with pytest.raises(StorageError, match="unreadable"):
+            await engine.run(task_status=task_status)
+
+    backend.before_apply = full
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run)
+        nursery.start_soon(one)
+        nursery.start_soon(one)
 
 
 async def test_a_thread_that_dies_of_something_else_ends_the_engine(backend: FaultyBackend) -> None:
