@@ -46,7 +46,7 @@ paid or released and the buyer's orders, tickets and transfers of the event may 
 
 ## Order of judgement
 
-Route (404, 405), API key (401), rate limit (429), token (401, 403), device (403), body (413, 415, 400),
+Route (404, 405), API key (401), token (401, 403), device (403), body (413, 415, 400),
 ownership (404), state.
 
 ## Forms
