@@ -14,6 +14,8 @@ from handlers.endpoint import BodyEncoding, Endpoint
 from ticketd.errors import ErrorCode, Refusal
 
 _PLACE: Final = re.compile(r" - at `\$\.?(?P<place>.*)`$")
+_MAX_PROBLEM_LENGTH: Final = 200
+"""A problem quotes the name of an unknown field, which may be as long as the body."""
 
 
 class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,8 +94,8 @@ def _decode_form(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct:
 def _details(problem: str) -> dict[str, str]:
     found = _PLACE.search(problem)
     if found is None:
-        return {"body": problem}
-    return {"field": found["place"], "problem": problem[: found.start()]}
+        return {"body": problem[:_MAX_PROBLEM_LENGTH]}
+    return {"field": found["place"], "problem": problem[: found.start()][:_MAX_PROBLEM_LENGTH]}
 
 
 def _refuse_repeats(pairs: list[tuple[str, object]]) -> object:
@@ -104,12 +106,19 @@ def _refuse_repeats(pairs: list[tuple[str, object]]) -> object:
                 ErrorCode.INVALID_REQUEST, details={"field": name[:100], "problem": "given more than once"}
             )
         names.add(name)
-        # The store and every client can do without NUL; half a surrogate pair is no text at all.
-        if isinstance(value, str) and "\x00" in value:
+        # The store and every client can do without NUL.
+        if _holds_nul(value):
             raise Refusal(
                 ErrorCode.INVALID_REQUEST, details={"field": name[:100], "problem": "holds a NUL character"}
             )
     return None
+
+
+def _holds_nul(value: object) -> bool:
+    """Whether a text, or a list at any depth, holds NUL. Objects within were looked at when they ended."""
+    if isinstance(value, list):
+        return any(_holds_nul(one) for one in value)
+    return isinstance(value, str) and "\x00" in value
 
 
 def _refuse_constant(name: str) -> object:

@@ -20,6 +20,7 @@ from storage.engine import Command, Partition, Reader, Transaction
 from storage.overlay import nested
 from storage.schema.layout import SYSTEM, buyer_partition
 from storage.schema.records import OutcomeRecord
+from ticketd.credentials.keyring import TokenKind
 from ticketd.domain.outcomes import find_outcome, keep_outcome
 from ticketd.errors import ErrorCode, Refusal
 
@@ -46,9 +47,11 @@ def idempotent_request(
     claims, api_key = principal.claims, principal.api_key
     caller = f"user:{claims.user_id}" if claims else f"key:{api_key.key_id if api_key else ''}"
     name = "\x00".join((caller, endpoint.method, endpoint.path, key))
+    # A queue token is itself what the request is about: its buyer may wait for two events.
+    place = claims.entry_id.bytes if claims and claims.entry_id and claims.kind is TokenKind.QUEUE else b""
     return IdempotentRequest(
         digest=hashlib.sha256(name.encode()).digest(),
-        fingerprint=hashlib.sha256(path.encode() + b"\x00" + body).digest(),
+        fingerprint=hashlib.sha256(path.encode() + b"\x00" + place + body).digest(),
     )
 
 

@@ -15,6 +15,7 @@ import zstandard
 from config.settings import ServerSettings
 from handlers.call import RawRequest, Reply
 from handlers.router import Router
+from ticketd.errors import ErrorCode, Refusal
 
 MIN_COMPRESSED_BYTES: Final = 1024
 _GZIP_LEVEL: Final = 4
@@ -56,17 +57,19 @@ def finish_reply(settings: ServerSettings, request: RawRequest, reply: Reply, re
     names = {name.lower() for name, _ in headers}
     if "cache-control" not in names:
         headers.append(("Cache-Control", "no-store" if "etag" not in names else "private, no-cache"))
-    etag = next((value for name, value in headers if name.lower() == "etag"), None)
-    body, status = reply.body, reply.status
-    if etag is not None and status == 200 and _matches(request.headers.get("if-none-match"), etag):
-        return dataclasses.replace(reply, status=304, body=b"", content_type="", headers=_without(headers))
+    coding = None
     if "content-encoding" not in names and _may_compress(reply):
         headers.append(("Vary", "Accept-Encoding"))
         coding = accepted_coding(request.headers.get("accept-encoding", ""))
-        if coding is not None:
-            body = compress(body, coding)
-            headers.append(("Content-Encoding", coding))
-    return dataclasses.replace(reply, body=body, headers=tuple(headers))
+    if coding is not None:
+        headers = [(name, _weak(value) if name.lower() == "etag" else value) for name, value in headers]
+    etag = next((value for name, value in headers if name.lower() == "etag"), None)
+    if etag is not None and reply.status == 200 and _matches(request.headers.get("if-none-match"), etag):
+        return dataclasses.replace(reply, status=304, body=b"", content_type="", headers=_without(headers))
+    if coding is None:
+        return dataclasses.replace(reply, headers=tuple(headers))
+    headers.append(("Content-Encoding", coding))
+    return dataclasses.replace(reply, body=compress(reply.body, coding), headers=tuple(headers))
 
 
 def etag_of(*parts: object) -> str:
@@ -98,16 +101,16 @@ def compress(body: bytes, coding: str) -> bytes:
     return gzip.compress(body, _GZIP_LEVEL, mtime=0)
 
 
-def preflight_reply(settings: ServerSettings, router: Router, request: RawRequest, request_id: str) -> Reply:
-    """The answer to OPTIONS: which methods a path has and, to a browser's preflight, what may be sent."""
+def preflight_reply(settings: ServerSettings, router: Router, request: RawRequest) -> Reply:
+    """The answer to OPTIONS: which methods a path has and, to a browser's preflight, what may be sent.
+
+    Refuses NOT_FOUND for a path that has none.
+    """
     methods = ", ".join(router.allowed(request.path, request.listener))
-    headers = [("X-Request-ID", request_id)]
     if not methods:
-        return Reply(status=404, content_type="", headers=tuple(headers))
-    headers.append(("Allow", methods))
-    cors = _cors(settings, request)
-    headers += cors
-    if cors and "access-control-request-method" in request.headers:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    headers = [("Allow", methods)]
+    if _allows_origin(settings, request) and "access-control-request-method" in request.headers:
         headers += [
             ("Access-Control-Allow-Methods", methods),
             ("Access-Control-Allow-Headers", _ALLOWED),
@@ -116,16 +119,19 @@ def preflight_reply(settings: ServerSettings, router: Router, request: RawReques
     return Reply(status=204, content_type="", headers=tuple(headers))
 
 
+def _allows_origin(settings: ServerSettings, request: RawRequest) -> bool:
+    return "*" in settings.cors_origins or request.headers.get("origin") in settings.cors_origins
+
+
 def _cors(settings: ServerSettings, request: RawRequest) -> list[tuple[str, str]]:
     if not settings.cors_origins:
         return []
-    origin = request.headers.get("origin")
     if "*" in settings.cors_origins:
         return [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", _EXPOSED)]
-    if origin is None or origin not in settings.cors_origins:
+    if not _allows_origin(settings, request):
         return [("Vary", "Origin")]
     return [
-        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Allow-Origin", request.headers["origin"]),
         ("Access-Control-Expose-Headers", _EXPOSED),
         ("Vary", "Origin"),
     ]
@@ -136,6 +142,11 @@ def _matches(if_none_match: str | None, etag: str) -> bool:
         return False
     wanted = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
     return "*" in wanted or etag.removeprefix("W/") in wanted
+
+
+def _weak(etag: str) -> str:
+    """The tag of the same content in other bytes (RFC 9110, section 8.8.1)."""
+    return etag if etag.startswith("W/") else f"W/{etag}"
 
 
 def _without(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

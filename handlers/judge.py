@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from handlers.call import ListenerKind, Principal, RawRequest
-from handlers.endpoint import QUEUEING, Credential, Endpoint, Token
+from handlers.endpoint import Credential, Endpoint, Token
 from handlers.services import Services
 from storage.schema.records import ApiKeyRecord
 from ticketd.credentials.api_keys import Scope
@@ -48,7 +48,8 @@ def judge_token(
     """
     if not credential.scopes:
         return None
-    text = _bearer(request) or query_token
+    bearer = _bearer(request)
+    text = query_token if bearer is None else bearer
     if text is None:
         if credential.token is Token.NEEDED:
             raise Refusal(ErrorCode.TOKEN_MISSING)
@@ -59,7 +60,9 @@ def judge_token(
         raise Refusal(ErrorCode.TOKEN_EXPIRED) from None
     except TokenInvalid:
         raise Refusal(ErrorCode.TOKEN_INVALID) from None
-    if claims.kind not in credential.kinds:
+    # Only a queue token is short-lived and narrow enough to stand in an address.
+    may_stand_there = bearer is not None or claims.kind is TokenKind.QUEUE
+    if claims.kind not in credential.kinds or not may_stand_there:
         code = ErrorCode.TOKEN_KIND_NOT_ALLOWED
         if claims.kind is TokenKind.QUEUE:
             code = ErrorCode.QUEUE_ACCESS_ONLY
@@ -86,10 +89,9 @@ def judge_device(services: Services, claims: Claims | None, request: RawRequest)
 
 
 def judge(services: Services, endpoint: Endpoint, request: RawRequest, query_token: str | None) -> Principal:
-    """Who calls. ``query_token`` is the query's ``queue_token``, which counts only where a queue token is asked for."""
+    """Who calls. ``query_token`` is the query's ``queue_token``, which is looked at if there is no Authorization."""
     api_key = judge_api_key(services, endpoint, request)
-    token = query_token if endpoint.credential is QUEUEING else None
-    claims = judge_token(services, endpoint.credential, request, token)
+    claims = judge_token(services, endpoint.credential, request, query_token)
     judge_device(services, claims, request)
     return Principal(api_key=api_key, claims=claims)
 

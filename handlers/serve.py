@@ -40,8 +40,6 @@ class Server:
         """The finished reply to a request. Raises only what cancels the task."""
         started = time.perf_counter()
         request_id = _request_id(request)
-        if request.method == "OPTIONS":
-            return preflight_reply(self._services.settings.server, self._router, request, request_id)
         seen = _Seen()
         try:
             reply = await self._run(request, request_id, seen)
@@ -56,12 +54,17 @@ class Server:
 
     async def _run(self, request: RawRequest, request_id: str, seen: _Seen) -> Reply:
         services = self._services
+        if request.method == "OPTIONS":
+            return preflight_reply(services.settings.server, self._router, request)
         endpoint, path = self._router.find(request.method, request.path, request.listener)
         seen.endpoint = endpoint
-        query = parse_query(request.query) if request.query else {}
+        query, unreadable = _query(request)
         principal = judge(services, endpoint, request, query.get("queue_token"))
         seen.principal = principal
-        session_id = _session_id(request)
+        is_called = bool(endpoint.credential.scopes)
+        if unreadable is not None and (is_called or endpoint.query is not None):
+            raise unreadable
+        session_id = _session_id(request) if is_called else ""
         raw, body = await read_body(endpoint, request, _body_limit(services, endpoint))
         key = request.headers.get("idempotency-key") if endpoint.idempotent else None
         idempotent = None
@@ -135,6 +138,14 @@ class _Seen:
     def route(self) -> str:
         """The path as the table has it, so that no id becomes a metric's label."""
         return self.endpoint.path if self.endpoint else "(none)"
+
+
+def _query(request: RawRequest) -> tuple[dict[str, str], Refusal | None]:
+    """The query's fields, and how it is to be refused if it cannot be read: that comes after who calls."""
+    try:
+        return parse_query(request.query), None
+    except Refusal as refusal:
+        return {}, refusal
 
 
 def _body_limit(services: Services, endpoint: Endpoint) -> int:

@@ -15,9 +15,7 @@ class JoinQueue(RequestBody, frozen=True, kw_only=True):
 
     event_id: Annotated[
         str,
-        msgspec.Meta(
-            max_length=64, description="The event's id (a UUID)", extra_json_schema={"format": "uuid"}
-        ),
+        msgspec.Meta(description="The event's id (a UUID)", extra_json_schema={"format": "uuid"}),
     ]
     user_id: UUID
     device_fingerprint: Fingerprint
