@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from config.settings import AuthSettings, MailSettings, Settings
 from storage.clock import Clock
 from ticketd.app import Outside
 from ticketd.credentials.external import ExternalAlgorithm, ExternalIssuer
 from ticketd.credentials.key_files import read_jwks_file, read_pem_file, read_shared_secret_file
+from ticketd.places import OUTBOX_FOLDER, SANDBOX_FILE
 from ticketd.ports.mail import Mailer, Sender
 from ticketd.ports.outbox import OutboxMailer
 from ticketd.ports.sandbox_payments import SandboxGateway
 from ticketd.ports.smtp import SmtpMailer, SmtpSecurity, SmtpServer
-
-SANDBOX_FILE: Final = "sandbox-payments.sqlite"
-OUTBOX_FOLDER: Final = "outbox"
 
 
 class GatewayMissing(Exception):

@@ -43,6 +43,7 @@ from ticketd.front.listeners import (
 )
 from ticketd.front.serve import serve_listeners
 from ticketd.outside import open_outside
+from ticketd.places import SOCKET_FILE
 from ticketd.ports.mail import Mailer
 from ticketd.tasks.deadlines import run_due_work
 from ticketd.tasks.holds import hold_expiry
@@ -50,8 +51,6 @@ from ticketd.tasks.housekeeping import run_housekeeping
 from ticketd.tasks.mails import mail_delivery
 from ticketd.tasks.rooms import run_rooms
 from ticketd.tasks.transfers import transfer_expiry
-
-SOCKET_FILE: Final = "operator.sock"
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("ticketd.tree")
 

@@ -10,10 +10,7 @@ from typing import Final
 
 from config import SettingsError
 from storage.engine import EngineStopped, StorageError
-from ticketd.credentials.key_files import CredentialFileError
 from ticketd.errors import Refusal
-from ticketd.front.listeners import ListenError
-from ticketd.outside import GatewayMissing
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -24,29 +21,24 @@ class CommandFailed(Exception):
     """A command could not do what it was asked; the text says why, for the operator."""
 
 
-_EXPECTED: Final = (
-    CommandFailed,
-    CredentialFileError,
-    EngineStopped,
-    GatewayMissing,
-    ListenError,
-    OSError,
-    Refusal,
-    SettingsError,
-    StorageError,
-)
+Failures = tuple[type[Exception], ...]
+
+_EXPECTED: Final[Failures] = (CommandFailed, EngineStopped, OSError, Refusal, SettingsError, StorageError)
 
 
 @contextmanager
-def told_plainly() -> Iterator[None]:
-    """Ends the process with status 1 and a sentence when something fails; with ``TICKETD_DEBUG=1`` it is raised."""
+def told_plainly(expected: Failures = ()) -> Iterator[None]:
+    """Ends the process with status 1 and a sentence when something fails; with ``TICKETD_DEBUG=1`` it is raised.
+
+    ``expected`` are failures of this command's own whose text is a sentence for the operator.
+    """
     try:
         yield
     except Exception as failure:
         if os.environ.get(DEBUG_VARIABLE) == "1":
             raise
         for problem in leaves(failure):
-            print(f"ticketd: {sentence_of(problem)}", file=sys.stderr)
+            print(f"ticketd: {sentence_of(problem, expected)}", file=sys.stderr)
         raise SystemExit(EXIT_FAILED) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -59,9 +51,9 @@ def leaves(failure: BaseException) -> list[BaseException]:
     return [failure]
 
 
-def sentence_of(failure: BaseException) -> str:
+def sentence_of(failure: BaseException, expected: Failures = ()) -> str:
     """What an operator is told of a failure."""
-    if isinstance(failure, _EXPECTED):
+    if isinstance(failure, (*_EXPECTED, *expected)):
         return str(failure)
     return (
         f"an internal error ended this command: {type(failure).__name__}: {failure} "

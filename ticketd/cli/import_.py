@@ -10,9 +10,10 @@ from uuid import UUID
 
 import msgspec
 
-from ticketd.cli.backend import Backend, OperatorRefused, call, open_backend
+from ticketd.cli.backend import Backend, OperatorRefused, call
 from ticketd.cli.failures import CommandFailed
 from ticketd.cli.options import Commands, add_common_options, add_json_option, load_for
+from ticketd.cli.reach import open_backend
 
 _STDIN: Final = "-"
 

@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from ticketd.cli.backend import call, open_backend
+from ticketd.cli.backend import call
 from ticketd.cli.options import Commands, add_common_options, add_json_option, load_for
+from ticketd.cli.reach import open_backend
 from ticketd.cli.tables import fetch_pages, print_table
 from ticketd.credentials.api_keys import Scope
 from ticketd.domain.keys import SIGNING_KEY_KINDS

@@ -7,8 +7,9 @@ from uuid import UUID
 
 import msgspec
 
-from ticketd.cli.backend import call, open_backend
+from ticketd.cli.backend import call
 from ticketd.cli.options import Commands, add_common_options, add_json_option, load_for
+from ticketd.cli.reach import open_backend
 from ticketd.cli.room import Room
 from ticketd.cli.tables import print_table
 

@@ -23,10 +23,9 @@ from ticketd.domain.events import PutEvent, event_command_partitions, put_event
 from ticketd.domain.keys import add_api_key, fresh_api_key
 from ticketd.event_file.parse import parse_event_file
 from ticketd.event_file.plan import EventPlan
-from ticketd.outside import OUTBOX_FOLDER
+from ticketd.places import OUTBOX_FOLDER
 from ticketd.tree import Running
 
-DEMO_DATA: Final = "ticketd-demo"
 KEY_FILE: Final = "demo-api-key"
 EVENT_FILES: Final = ("arena.json", "theatre.json", "club.json")
 
