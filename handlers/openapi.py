@@ -16,6 +16,7 @@ from handlers.call import JSON_TYPE
 from handlers.endpoint import BodyEncoding, Credential, Door, Endpoint, Token
 from handlers.errors import ErrorAnswer
 from handlers.openapi_text import INTRODUCTION, PART_TEXTS, TITLE
+from handlers.wire.common import END
 from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode
 
@@ -24,7 +25,9 @@ Document = dict[str, Any]  # JSON
 _REF: Final = "#/components/schemas/{name}"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _BOUND_KINDS: Final = frozenset({TokenKind.QUEUE, TokenKind.ACCESS})
-_ETAG_PATHS: Final = ("/v1/events/{event_id}", "/v1/events/{event_id}/seats")
+_ETAG_PATHS: Final = frozenset(
+    ("/v1/events/{event_id}", "/v1/events/{event_id}/seats", "/v1/openapi.json", "/docs/{asset}")
+)
 _STATUS_TEXTS: Final = {
     200: "Success",
     201: "Created",
@@ -88,9 +91,11 @@ class _Schemas:
 
 
 def _tidy(schema: object) -> Any:
-    """Decimals go on the wire as numbers; everything else is as msgspec says."""
+    """Decimals go on the wire as numbers, ``$`` is the end of a text; everything else is as msgspec says."""
     if isinstance(schema, dict):
         tidy = {name: _tidy(value) for name, value in schema.items()}
+        if isinstance(pattern := tidy.get("pattern"), str):
+            tidy["pattern"] = pattern.removesuffix(END) + "$" * pattern.endswith(END)
         if tidy.get("format") == "decimal":
             tidy["type"] = "number"
             del tidy["format"]
@@ -137,6 +142,8 @@ def _parameters(line: Endpoint, schemas: _Schemas) -> list[Document]:
             if "description" in schema:
                 parameter["description"] = schema["description"]
             found.append(parameter)
+    if line.path in _ETAG_PATHS:
+        found.append(_header("If-None-Match", "An ETag that you have: 304 if it is still the newest"))
     if not line.credential.scopes:
         return found
     if line.credential.kinds & _BOUND_KINDS:
@@ -149,8 +156,6 @@ def _parameters(line: Endpoint, schemas: _Schemas) -> list[Document]:
         found.append(
             _header("Idempotency-Key", "Makes a repetition answer the same", min_length=8, max_length=128)
         )
-    if line.path in _ETAG_PATHS:
-        found.append(_header("If-None-Match", "An ETag that you have: 304 if it is still the newest"))
     return found
 
 

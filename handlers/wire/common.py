@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 Item = TypeVar("Item")
+
+END: Final = r"$(?!\n)"
+"""The end of a text in a pattern: Python's ``$`` alone also stands before a last line break."""
 
 Money = Annotated[
     Decimal, msgspec.Meta(description="An amount with exactly the currency's decimals", examples=[1500.00])
@@ -19,16 +22,16 @@ Fingerprint = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=256,
-        pattern=r"^[!-~]([ -~]*[!-~])?$",
+        pattern=r"^[!-~]([ -~]*[!-~])?" + END,
         description="The device's fingerprint: 1 to 256 printable ASCII characters, no space at either end",
     ),
 ]
 Email = Annotated[
     str,
-    msgspec.Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"),
+    msgspec.Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+" + END),
 ]
-ShortText = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-NeededText = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+ShortText = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*" + END)]
+NeededText = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+" + END)]
 
 
 class RequestBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,8 +47,8 @@ class Address(RequestBody, frozen=True, kw_only=True):
 
     street: NeededText
     city: NeededText
-    postal_code: Annotated[str, msgspec.Meta(max_length=20, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
-    country: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
+    postal_code: Annotated[str, msgspec.Meta(max_length=20, pattern=r"^[^\x00-\x1f\x7f]*" + END)] = ""
+    country: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}" + END, description="ISO 3166-1 alpha-2")]
     state: ShortText = ""
 
 

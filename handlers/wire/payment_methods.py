@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from handlers.wire.common import Address, AnswerBody, Pagination, RequestBody
+from handlers.wire.common import END, Address, AnswerBody, Pagination, RequestBody
 
 
 class AddPaymentMethodBody(RequestBody, frozen=True, kw_only=True):
@@ -15,7 +15,7 @@ class AddPaymentMethodBody(RequestBody, frozen=True, kw_only=True):
 
     type: Literal["CARD"]
     card_token: Annotated[
-        str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[!-~]+$", examples=["tok_visa_4242"])
+        str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[!-~]+" + END, examples=["tok_visa_4242"])
     ]
     billing_address: Address | None = None
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from handlers.wire.common import AnswerBody, Email, Pagination, RequestBody, Time
+from handlers.wire.common import END, AnswerBody, Email, Pagination, RequestBody, Time
 from storage.schema.states import TransferState
 
 PersonName = Annotated[
@@ -15,7 +15,7 @@ PersonName = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=100,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$",
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+" + END,
         description="A name in one line",
     ),
 ]
@@ -31,7 +31,7 @@ class OfferTicket(RequestBody, frozen=True, kw_only=True):
 class ClaimTransfer(RequestBody, frozen=True, kw_only=True):
     """The proof that the offer was for the caller: the ``token`` of the claim link."""
 
-    claim_token: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
+    claim_token: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[!-~]+" + END)]
 
 
 class TransferAnswer(AnswerBody, frozen=True, kw_only=True):

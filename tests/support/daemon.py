@@ -116,7 +116,8 @@ class Client:
                 read_body=read_body,
             )
         )
-        return Answer(reply.status, reply.body, {name.lower(): value for name, value in reply.headers})
+        got = {"content-type": reply.content_type} if reply.content_type else {}
+        return Answer(reply.status, reply.body, got | {name.lower(): value for name, value in reply.headers})
 
     async def get(self, target: str, **more: Any) -> Answer:
         return await self.call("GET", target, **more)

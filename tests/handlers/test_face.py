@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from config.settings import ServerSettings, Settings, StorageSettings
+from handlers.call import ListenerKind
+from tests.support.daemon import Client, Daemon, open_daemon
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    async with open_daemon(tmp_path) as daemon:
+        yield daemon
+
+
+def nobody(daemon: Daemon, listener: ListenerKind) -> Client:
+    return Client(daemon.server, None, device=None, listener=listener)
+
+
+@pytest.mark.parametrize("listener", list(ListenerKind))
+async def test_it_lives_and_is_ready(daemon: Daemon, listener: ListenerKind) -> None:
+    client = nobody(daemon, listener)
+    for path, status in (("/healthz", "ok"), ("/readyz", "ready")):
+        answer = await client.get(path)
+        assert (answer.status, answer.json) == (200, {"status": status})
+        assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_without_its_store_it_lives_and_is_not_ready(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(daemon.services.engine), "is_running", lambda _: False)
+    client = nobody(daemon, ListenerKind.PUBLIC)
+    assert (await client.get("/healthz")).status == 200
+    answer = await client.get("/readyz")
+    assert (answer.status, answer.code) == (503, "STORAGE_UNAVAILABLE")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_liveness_touches_no_store(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot(*_: object) -> None:
+        raise AssertionError("the store was read")
+
+    monkeypatch.setattr(type(daemon.services.engine), "snapshot", snapshot)
+    assert (await nobody(daemon, ListenerKind.PUBLIC).get("/healthz")).status == 200
+
+
+async def test_metrics_are_the_operators(daemon: Daemon) -> None:
+    for listener in (ListenerKind.OPERATOR, ListenerKind.OPERATOR_TCP):
+        answer = await nobody(daemon, listener).get("/metrics")
+        assert answer.status == 200
+        assert b"# TYPE ticketd_requests_total counter" in answer.body
+    hidden = await nobody(daemon, ListenerKind.PUBLIC).get("/metrics")
+    assert (hidden.status, hidden.code) == (404, "NOT_FOUND")
+
+
+async def test_metrics_are_everybodys_where_so_configured(tmp_path: Path) -> None:
+    settings = Settings(
+        storage=StorageSettings(map_size_bytes=256 * 1024 * 1024), server=ServerSettings(metrics_public=True)
+    )
+    async with open_daemon(tmp_path, settings) as daemon:
+        answer = await nobody(daemon, ListenerKind.PUBLIC).get("/metrics")
+        assert answer.status == 200
+        assert answer.body.startswith(b"# HELP ")
