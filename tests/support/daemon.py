@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,7 @@ from ticketd.errors import ErrorCode, Refusal
 from ticketd.first_start import prepare_store
 from ticketd.ports.mail import Sender
 from ticketd.ports.outbox import OutboxMailer
+from ticketd.ports.payments import PaymentGateway
 from ticketd.ports.sandbox_payments import SandboxGateway
 from ticketd.tree import run_tasks
 
@@ -167,10 +168,20 @@ async def add_key(engine: Engine, scope: Scope, now_ms: int, random: bytes) -> s
 
 
 @asynccontextmanager
-async def open_daemon(data: Path, settings: Settings | None = None) -> AsyncIterator[Daemon]:
-    """The daemon over the folder ``data``, with its tasks running until the block ends."""
+async def open_daemon(
+    data: Path,
+    settings: Settings | None = None,
+    *,
+    gateway: Callable[[PaymentGateway], PaymentGateway] | None = None,
+    start_ms: int = START_MS,
+) -> AsyncIterator[Daemon]:
+    """The daemon over the folder ``data``, with its tasks running until the block ends; ended so, it has been killed.
+
+    ``gateway`` wraps the sandbox in another one, such as FaultyGateway. ``start_ms`` is when its clock begins: later, for
+    another daemon over the same folder.
+    """
     settings = settings or Settings(storage=StorageSettings(map_size_bytes=256 * 1024 * 1024))
-    clock = TrioClock(START_MS)
+    clock = TrioClock(start_ms)
     with open_inline_engine(data, settings.storage, clock, EVENT_CODEC, synced=False) as engine:
         await prepare_store(engine, clock.now_ms())
         keys = {
@@ -183,7 +194,7 @@ async def open_daemon(data: Path, settings: Settings | None = None) -> AsyncIter
         mailer = OutboxMailer(
             data / "outbox", sender=Sender("tickets@localhost"), now_ms=clock.now_ms, inline=True
         )
-        outside = Outside(gateway=sandbox, sandbox=sandbox, mailer=mailer)
+        outside = Outside(gateway=gateway(sandbox) if gateway else sandbox, sandbox=sandbox, mailer=mailer)
         services = build_services(settings, Place(data=data, public_url=PUBLIC_URL), engine, clock, outside)
         try:
             async with trio.open_nursery() as nursery:
