@@ -22,16 +22,19 @@ _SECRETS: Final = re.compile(
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # JSON web tokens
     r"|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}"
     r"|\b(?:tok|pm|sk|rk|whsec|pi|seti)_[A-Za-z0-9_]{6,}"  # card tokens and a gateway's own keys
-    r"|\b(?:\d[ -]?){13,19}\b"  # card numbers
-    r"|(?<=token=)[A-Za-z0-9._~%+/=-]{8,}"  # claim tokens in links
-    r"|(?<=link=)[A-Za-z0-9._~%+/=-]{8,}"
+    r"|\b\d{14,19}\b"  # card numbers; 13 digits are a time in milliseconds
+    r"|\b\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}\b|\b\d{4}[ -]\d{6}[ -]\d{4,5}\b"  # the same, as they are embossed
     r"|TKD1:[A-Z2-7]{20,}"  # the codes of tickets
+)
+_NAMED_SECRETS: Final = re.compile(
+    r"((?i:token|link|password|secret)[\\\"']*\s?[=:]\s?[\\\"']*)"  # as in a query, in JSON, in a repr
+    r"[A-Za-z0-9._~%+/=-]{8,}"
 )
 
 
 def mask_secrets(text: str) -> str:
     """``text`` with everything that looks like a credential, a card or a ticket's code blotted out."""
-    return _SECRETS.sub(MASK, text)
+    return _NAMED_SECRETS.sub(rf"\1{MASK}", _SECRETS.sub(MASK, text))
 
 
 def set_up_logs(settings: LogSettings) -> None:
