@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,9 @@ from storage.engine import StorageError
 
 STORE_FILE = "ticketd.lmdb"
 LOCK_FILE = "ticketd.lock"
+
+_PATIENCE = 5
+_PAUSE_SECONDS = 0.01
 
 
 class DataFolder:
@@ -102,7 +106,7 @@ def _open_lock(path: Path) -> int:
 
 def _take_lock(path: Path, lock: int) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock_exclusively(lock)
     except BlockingIOError as error:
         pid = _pid_in(lock)
         owner = f"process {pid}" if pid else "another process"
@@ -114,6 +118,18 @@ def _take_lock(path: Path, lock: int) -> None:
         os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     except OSError as error:
         raise StorageError(f"the data folder {path} cannot be written: {error.strerror}") from error
+
+
+def _lock_exclusively(lock: int) -> None:
+    # Whoever looks for the owner holds the lock for an instant, which must not pass for owning the folder.
+    for _ in range(_PATIENCE):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _pid_in(lock: int) -> int:

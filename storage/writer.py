@@ -298,7 +298,6 @@ class ThreadedEngine(WritingEngine):
         for job in settled.jobs:
             if isinstance(job, _Waiting) and job.task is not None:
                 trio.lowlevel.reschedule(job.task)
-                job.task = None
 
 
 class InlineEngine(WritingEngine):

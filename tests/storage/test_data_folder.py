@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -65,6 +66,16 @@ def test_another_process_owns_it_until_it_ends_however_it_ends(tmp_path: Path, e
         holder.send_signal(end)
         holder.wait()
     assert owner_pid(tmp_path) is None
+    DataFolder.open(tmp_path).close()
+
+
+def test_somebody_who_looks_for_the_owner_does_not_pass_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DataFolder.open(tmp_path).close()
+    looking = os.open(tmp_path / LOCK_FILE, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr("storage.data_folder.time.sleep", lambda seconds: os.close(looking))
     DataFolder.open(tmp_path).close()
 
 
