@@ -181,19 +181,19 @@ def error_codes(line: Endpoint) -> list[ErrorCode]:
     """Every code that an endpoint may give: those of its line, and those that follow from its credential and body."""
     codes = dict.fromkeys(line.errors)
     credential = line.credential
+    # A credential that is sent must be good also where none is needed.
+    codes[ErrorCode.API_KEY_INVALID] = None
+    codes |= dict.fromkeys(
+        (ErrorCode.TOKEN_INVALID, ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_KIND_NOT_ALLOWED)
+    )
+    if credential.kinds & _BOUND_KINDS:
+        codes[ErrorCode.DEVICE_MISMATCH] = None
     if credential.scopes:
-        codes |= dict.fromkeys(
-            (ErrorCode.API_KEY_INVALID, ErrorCode.SCOPE_MISSING, ErrorCode.INVALID_REQUEST)
-        )
-        codes |= dict.fromkeys(
-            (ErrorCode.TOKEN_INVALID, ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_KIND_NOT_ALLOWED)
-        )
+        codes |= dict.fromkeys((ErrorCode.SCOPE_MISSING, ErrorCode.INVALID_REQUEST))
         if TokenKind.QUEUE not in credential.kinds:
             codes[ErrorCode.QUEUE_ACCESS_ONLY] = None
         if credential.token is Token.NEEDED:
             codes[ErrorCode.TOKEN_MISSING] = None
-        if credential.kinds & _BOUND_KINDS:
-            codes[ErrorCode.DEVICE_MISMATCH] = None
         codes[ErrorCode.OVERLOADED] = None
         codes[ErrorCode.STORAGE_UNAVAILABLE] = None
     if line.query is not None:

@@ -81,7 +81,7 @@ class RawClient:
         status_line, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         status = int(status_line.split(" ")[1])
-        if bodiless or status < 200:
+        if bodiless or status < 200 or status in {204, 304}:
             return Answer(status, headers, b"")
         if headers.get("transfer-encoding") == "chunked":
             return Answer(status, headers, await self._read_chunks())
