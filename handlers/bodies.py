@@ -13,6 +13,9 @@ from handlers.call import JSON_TYPE, RawRequest
 from handlers.endpoint import BodyEncoding, Endpoint
 from ticketd.errors import ErrorCode, Refusal
 
+_NAMED_FIELD: Final = re.compile(
+    r"^Object (?:missing required|contains unknown) field `(?P<field>.*)`$", re.DOTALL
+)
 _PLACE: Final = re.compile(r" - at `\$\.?(?P<place>.*)`$")
 _MAX_PROBLEM_LENGTH: Final = 200
 """A problem quotes the name of an unknown field, which may be as long as the body."""
@@ -38,29 +41,31 @@ def parse_query(raw: str) -> dict[str, str]:
     return fields
 
 
-async def read_body(
-    endpoint: Endpoint, request: RawRequest, limit: int
-) -> tuple[bytes, msgspec.Struct | None]:
-    """The body as bytes and as the endpoint's struct.
+async def read_bytes(request: RawRequest, limit: int) -> bytes:
+    """The body as it was sent; nothing is read of a call that carries none. Refuses BODY_TOO_LARGE."""
+    return b"" if request.method in {"GET", "HEAD"} else await request.read_body(limit)
 
-    Refuses in this order: BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST with ``details.field``.
+
+def read_body(endpoint: Endpoint, request: RawRequest, raw: bytes) -> msgspec.Struct | None:
+    """The body as the endpoint's struct; None where there is none.
+
+    Refuses in this order: UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST with ``details.field``.
     """
     if request.method in {"GET", "HEAD"}:
-        return b"", None
-    raw = await request.read_body(limit)
+        return None
     form = endpoint.body
     if endpoint.encoding is BodyEncoding.FORM and form is not None:
         check_media_type(request, BodyEncoding.FORM.value)
-        return raw, _decode_form(raw, form)
+        return _decode_form(raw, form)
     if endpoint.encoding is BodyEncoding.RAW:
         check_media_type(request, JSON_TYPE)
-        return raw, None
+        return None
     if form is None:
         if not raw:
-            return raw, None
+            return None
         form = Empty
     check_media_type(request, JSON_TYPE)
-    return raw, decode_body(raw, form)
+    return decode_body(raw, form)
 
 
 def check_media_type(request: RawRequest, wanted: str) -> None:
@@ -94,7 +99,13 @@ def _decode_form(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct:
 def _details(problem: str) -> dict[str, str]:
     found = _PLACE.search(problem)
     if found is None:
-        return {"body": problem[:_MAX_PROBLEM_LENGTH]}
+        named = _NAMED_FIELD.search(problem)
+        whole = {"body": problem[:_MAX_PROBLEM_LENGTH]}
+        return (
+            {"field": named["field"][:_MAX_PROBLEM_LENGTH], "problem": problem[:_MAX_PROBLEM_LENGTH]}
+            if named
+            else whole
+        )
     return {"field": found["place"], "problem": problem[: found.start()][:_MAX_PROBLEM_LENGTH]}
 
 

@@ -143,15 +143,13 @@ def _command(
     return Command(decision.name, partitions, run, may_use_reserve=decision.may_use_reserve)
 
 
-async def keep_reply(services: Services, call: AnyCall, reply: Reply) -> None:
+async def keep_reply(services: Services, scope: Partition, request: IdempotentRequest, reply: Reply) -> None:
     """Stores the outcome of an idempotent request that committed nothing itself, such as a refusal before its command.
 
     Not for answers of 429 and from 500 on, which a caller may try again.
     """
-    request = call.idempotent
-    if request is None or reply.kept or reply.status >= 500 or reply.status == 429:
+    if reply.kept or reply.status >= 500 or reply.status == 429:
         return
-    scope = scope_partition(call.principal)
     retention_ms = services.settings.idempotency.retention_seconds * 1000
 
     def run(tx: Transaction) -> None:

@@ -17,6 +17,7 @@ from ticketd.credentials.devices import FingerprintInvalid, hash_device, same_de
 from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode, Refusal
 
+_API: Final = "/v1/"
 DEVICE_HEADER: Final = "x-device-id"
 _BOUND_KINDS: Final = frozenset({TokenKind.QUEUE, TokenKind.ACCESS})
 
@@ -24,14 +25,20 @@ _BOUND_KINDS: Final = frozenset({TokenKind.QUEUE, TokenKind.ACCESS})
 def judge_api_key(services: Services, endpoint: Endpoint, request: RawRequest) -> ApiKeyRecord | None:
     """The API key of a call. Refuses API_KEY_INVALID; SCOPE_MISSING for a key of another scope.
 
-    On the operator's Unix socket the file's mode is the credential, and no key is asked for.
+    A key that is sent to the API must be valid also where none is needed. On the operator's Unix socket the file's mode
+    is the credential, and no key is asked for.
     """
     text = request.headers.get("x-api-key")
-    if not endpoint.credential.scopes or (text is None and request.listener is ListenerKind.OPERATOR):
+    open_to_all = not endpoint.credential.scopes
+    if not _minds_credentials(endpoint, request):
+        return None
+    if text is None and (open_to_all or request.listener is ListenerKind.OPERATOR):
         return None
     found = services.keys.find_api_key(text) if text is not None else None
     if found is None:
         raise Refusal(ErrorCode.API_KEY_INVALID)
+    if open_to_all:
+        return found
     if Scope(found.scope) not in endpoint.credential.scopes:
         needed = sorted(scope.value for scope in endpoint.credential.scopes)
         raise Refusal(ErrorCode.SCOPE_MISSING, details={"scopes": needed})
@@ -46,20 +53,14 @@ def judge_token(
     Refuses in this order: TOKEN_MISSING; TOKEN_EXPIRED or TOKEN_INVALID for any token that was sent; QUEUE_ACCESS_ONLY
     or TOKEN_KIND_NOT_ALLOWED for one of another kind.
     """
-    if not credential.scopes:
-        return None
     bearer = _bearer(request)
-    text = query_token if bearer is None else bearer
-    if text is None:
+    sent = [text for text in (bearer, query_token) if text is not None]
+    if not sent:
         if credential.token is Token.NEEDED:
             raise Refusal(ErrorCode.TOKEN_MISSING)
         return None
-    try:
-        claims = services.keys.tokens.verify(text, services.clock.now_ms())
-    except TokenExpired:
-        raise Refusal(ErrorCode.TOKEN_EXPIRED) from None
-    except TokenInvalid:
-        raise Refusal(ErrorCode.TOKEN_INVALID) from None
+    # With both, both must be good; the header's is the one that counts.
+    claims, *_ = [_verify(services, text) for text in sent]
     # Only a queue token is short-lived and narrow enough to stand in an address.
     may_stand_there = bearer is not None or claims.kind is TokenKind.QUEUE
     if claims.kind not in credential.kinds or not may_stand_there:
@@ -68,6 +69,15 @@ def judge_token(
             code = ErrorCode.QUEUE_ACCESS_ONLY
         raise Refusal(code)
     return claims
+
+
+def _verify(services: Services, token: str) -> Claims:
+    try:
+        return services.keys.tokens.verify(token, services.clock.now_ms())
+    except TokenExpired:
+        raise Refusal(ErrorCode.TOKEN_EXPIRED) from None
+    except TokenInvalid:
+        raise Refusal(ErrorCode.TOKEN_INVALID) from None
 
 
 def judge_device(services: Services, claims: Claims | None, request: RawRequest) -> None:
@@ -91,9 +101,19 @@ def judge_device(services: Services, claims: Claims | None, request: RawRequest)
 def judge(services: Services, endpoint: Endpoint, request: RawRequest, query_token: str | None) -> Principal:
     """Who calls. ``query_token`` is the query's ``queue_token``, which is looked at if there is no Authorization."""
     api_key = judge_api_key(services, endpoint, request)
-    claims = judge_token(services, endpoint.credential, request, query_token)
+    claims = None
+    if _minds_credentials(endpoint, request):
+        claims = judge_token(services, endpoint.credential, request, query_token)
     judge_device(services, claims, request)
     return Principal(api_key=api_key, claims=claims)
+
+
+def _minds_credentials(endpoint: Endpoint, request: RawRequest) -> bool:
+    """Whether credentials are looked at: in the API, and for everything on the operator's TCP listener.
+
+    Health checks and pages for people take no notice of any.
+    """
+    return endpoint.path.startswith(_API) or request.listener is ListenerKind.OPERATOR_TCP
 
 
 def _bearer(request: RawRequest) -> str | None:

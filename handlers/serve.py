@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 
-from handlers.bodies import parse_query, read_body
-from handlers.call import AnyCall, Call, IdempotentRequest, Principal, RawRequest, Reply, parse_uuid
+from handlers.bodies import parse_query, read_body, read_bytes
+from handlers.call import Call, IdempotentRequest, Principal, RawRequest, Reply, parse_uuid
 from handlers.commit import idempotent_request, keep_reply, scope_partition, stored_reply
 from handlers.endpoint import Endpoint
 from handlers.errors import error_reply, refusal_of
@@ -21,8 +22,11 @@ from handlers.forms import finish_reply, preflight_reply
 from handlers.judge import judge
 from handlers.router import Router
 from handlers.services import Services
+from storage.engine import Partition
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.ids import new_id
+
+_Run = Callable[[IdempotentRequest | None], Awaitable[Reply]]
 
 _log = structlog.get_logger("ticketd.requests")
 
@@ -65,48 +69,54 @@ class Server:
         if unreadable is not None and (is_called or endpoint.query is not None):
             raise unreadable
         session_id = _session_id(request) if is_called else ""
-        raw, body = await read_body(endpoint, request, _body_limit(services, endpoint))
-        key = request.headers.get("idempotency-key") if endpoint.idempotent else None
-        idempotent = None
-        if key is not None:
-            idempotent = idempotent_request(endpoint, principal, key, request.path, raw)
-        call = Call(
-            principal=principal,
-            body=body,
-            raw=raw,
-            path=path,
-            query=query,
-            headers=request.headers,
-            request_id=request_id,
-            session_id=session_id,
-            client=request.client,
-            listener=request.listener,
-            idempotent=idempotent,
-        )
-        if idempotent is None:
-            return await endpoint.function(services, call)
-        return await self._run_once(endpoint, call, idempotent)
+        raw = await read_bytes(request, _body_limit(services, endpoint))
 
-    async def _run_once(self, endpoint: Endpoint, call: AnyCall, idempotent: IdempotentRequest) -> Reply:
+        async def run(idempotent: IdempotentRequest | None) -> Reply:
+            call = Call(
+                principal=principal,
+                body=read_body(endpoint, request, raw),
+                raw=raw,
+                path=path,
+                query=query,
+                headers=request.headers,
+                request_id=request_id,
+                session_id=session_id,
+                client=request.client,
+                listener=request.listener,
+                idempotent=idempotent,
+            )
+            return await endpoint.function(services, call)
+
+        key = request.headers.get("idempotency-key") if endpoint.idempotent else None
+        if key is None:
+            return await run(None)
+        try:
+            once = idempotent_request(endpoint, principal, key, request.path, raw)
+        except Refusal:
+            # What is wrong with the body is told before what is wrong with the key.
+            read_body(endpoint, request, raw)
+            raise
+        return await self._run_once(run, once, scope_partition(principal), request_id)
+
+    async def _run_once(self, run: _Run, once: IdempotentRequest, scope: Partition, request_id: str) -> Reply:
         """Runs an idempotent request unless its outcome is kept already. Refuses IDEMPOTENCY_KEY_IN_USE."""
-        services, digest = self._services, idempotent.digest
-        if digest in services.running_requests:
+        services = self._services
+        if once.digest in services.running_requests:
             raise Refusal(ErrorCode.IDEMPOTENCY_KEY_IN_USE)
-        scope = scope_partition(call.principal)
         with services.engine.snapshot(scope) as view:
-            kept = stored_reply(view, scope, idempotent, view.now_ms)
+            kept = stored_reply(view, scope, once, view.now_ms)
         if kept is not None:
             return kept
-        services.running_requests.add(digest)
+        services.running_requests.add(once.digest)
         try:
             try:
-                reply = await endpoint.function(services, call)
+                reply = await run(once)
             except Refusal as refusal:
-                reply = error_reply(refusal, call.request_id, services.clock.now_ms())
-            await keep_reply(services, call, reply)
+                reply = error_reply(refusal, request_id, services.clock.now_ms())
+            await keep_reply(services, scope, once, reply)
             return reply
         finally:
-            services.running_requests.discard(digest)
+            services.running_requests.discard(once.digest)
 
     def _record(
         self, request: RawRequest, request_id: str, seen: _Seen, reply: Reply, seconds: float

@@ -158,10 +158,18 @@ async def test_a_refusal_is_an_outcome_too(daemon: Daemon, buyer: Client) -> Non
     assert is_replay(await daemon.client().post("/v1/queue/join", body, headers=KEY), unknown)
 
 
-async def test_what_was_never_read_is_no_outcome(buyer: Client) -> None:
-    assert told(await buyer.post(CARDS, {"type": "CARD"}, headers=KEY)) == (400, "INVALID_REQUEST")
-    unread = await buyer.post(CARDS, CARD, headers={**KEY, "content-type": "text/plain"})
-    assert told(unread) == (415, "UNSUPPORTED_MEDIA_TYPE")
+async def test_what_does_not_fit_is_an_outcome_too(buyer: Client) -> None:
+    first = await buyer.post(CARDS, {"type": "CARD"}, headers=KEY)
+    assert told(first) == (400, "INVALID_REQUEST")
+    assert is_replay(await buyer.post(CARDS, {"type": "CARD"}, headers=KEY), first)
+    assert told(await buyer.post(CARDS, CARD, headers=KEY)) == (422, "IDEMPOTENCY_KEY_REUSED")
+
+
+async def test_who_may_not_call_uses_up_no_key(daemon: Daemon, buyer: Client) -> None:
+    assert told(await buyer.post(CARDS, CARD, headers={**KEY, "x-api-key": "x"})) == (401, "API_KEY_INVALID")
+    queue = buyer.with_token(mint(daemon, TokenKind.QUEUE))
+    assert told(await queue.post(CARDS, CARD, headers=KEY)) == (403, "QUEUE_ACCESS_ONLY")
+    assert told(await buyer.post(CARDS, raw=b" " * 65_537, headers=KEY)) == (413, "BODY_TOO_LARGE")
     assert (await buyer.post(CARDS, CARD, headers=KEY)).status == 201
 
 

@@ -8,6 +8,8 @@ import pytest
 from config.settings import ServerSettings, Settings, StorageSettings
 from handlers.call import ListenerKind
 from tests.support.daemon import Client, Daemon, open_daemon
+from ticketd.credentials.api_keys import Scope
+from ticketd.metrics import CONTENT_TYPE
 
 
 @pytest.fixture
@@ -49,10 +51,18 @@ async def test_liveness_touches_no_store(daemon: Daemon, monkeypatch: pytest.Mon
 
 
 async def test_metrics_are_the_operators(daemon: Daemon) -> None:
-    for listener in (ListenerKind.OPERATOR, ListenerKind.OPERATOR_TCP):
-        answer = await nobody(daemon, listener).get("/metrics")
-        assert answer.status == 200
-        assert b"# TYPE ticketd_requests_total counter" in answer.body
+    answer = await nobody(daemon, ListenerKind.OPERATOR).get("/metrics")
+    assert (answer.status, answer.headers["content-type"]) == (200, CONTENT_TYPE)
+    assert b"# TYPE ticketd_requests_total counter" in answer.body
+    over_tcp = nobody(daemon, ListenerKind.OPERATOR_TCP)
+    for key, wanted in (
+        ("", (401, "API_KEY_INVALID")),
+        (daemon.keys[Scope.STOREFRONT], (403, "SCOPE_MISSING")),
+    ):
+        refused = await over_tcp.get("/metrics", headers={"x-api-key": key})
+        assert (refused.status, refused.code) == wanted
+    key = daemon.keys[Scope.OPERATOR]
+    assert (await over_tcp.get("/metrics", headers={"x-api-key": key})).status == 200
     hidden = await nobody(daemon, ListenerKind.PUBLIC).get("/metrics")
     assert (hidden.status, hidden.code) == (404, "NOT_FOUND")
 

@@ -130,7 +130,7 @@ async def test_the_publics_doors_are_not_the_operators(daemon: Daemon) -> None:
         client = Client(daemon.server, daemon.keys[Scope.STOREFRONT], listener=listener)
         for path in (SEARCH, ORDERS, "/docs"):
             assert told(await client.get(path)) == (404, "NOT_FOUND")
-        for path in ("/healthz", "/readyz", "/metrics", "/v1/openapi.json"):
+        for path in ("/healthz", "/readyz", "/v1/openapi.json"):
             assert (await client.get(path)).status == 200
 
 
@@ -227,9 +227,12 @@ async def test_no_other_token_may_stand_in_the_query(daemon: Daemon) -> None:
             assert told(answer) == (403, "TOKEN_KIND_NOT_ALLOWED")
 
 
-async def test_the_authorization_header_is_looked_at_first(daemon: Daemon) -> None:
+async def test_of_two_tokens_both_must_be_good_and_the_headers_counts(daemon: Daemon) -> None:
     bearer = daemon.client().with_token(mint(daemon, QUEUE))
-    assert told(await bearer.get(f"{STATUS}?queue_token=x")) == ENDED
+    assert told(await bearer.get(f"{STATUS}?queue_token={mint(daemon, USER)}")) == ENDED
+    assert told(await bearer.get(f"{STATUS}?queue_token=x")) == (401, "TOKEN_INVALID")
+    buyer = daemon.client().with_token(mint(daemon, USER))
+    assert (await buyer.get(f"{ORDERS}?queue_token={mint(daemon, QUEUE)}")).status == 200
 
 
 # --- the device -----------------------------------------------------------------------------------------------------

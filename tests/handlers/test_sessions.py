@@ -53,7 +53,7 @@ async def test_two_sessions_have_two_tokens(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({}, None),
+        ({}, "user_id"),
         ({"user_id": "x"}, "user_id"),
         ({"user_id": ""}, "user_id"),
         ({"user_id": None}, "user_id"),
@@ -62,7 +62,7 @@ async def test_two_sessions_have_two_tokens(daemon: Daemon) -> None:
         ({"user_id": str(UUID(int=1)), "ttl_seconds": 86_401}, "ttl_seconds"),
         ({"user_id": str(UUID(int=1)), "ttl_seconds": "60"}, "ttl_seconds"),
         ({"user_id": str(UUID(int=1)), "ttl_seconds": 60.5}, "ttl_seconds"),
-        ({"user_id": str(UUID(int=1)), "admin": True}, None),
+        ({"user_id": str(UUID(int=1)), "admin": True}, "admin"),
     ],
 )
 async def test_what_is_no_session(daemon: Daemon, body: dict[str, object], field: str | None) -> None:
