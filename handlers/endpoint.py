@@ -118,6 +118,8 @@ class Endpoint:
     door: Door = Door.PUBLIC
     media_type: str = "application/json"
     encoding: BodyEncoding = BodyEncoding.JSON
+    has_etag: bool = False
+    """Whether its answer has an ETag, and If-None-Match is honoured."""
     large: bool = False
     """Whether the body may be as large as ``server.operator_max_body_bytes``."""
 

@@ -25,9 +25,6 @@ Document = dict[str, Any]  # JSON
 _REF: Final = "#/components/schemas/{name}"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _BOUND_KINDS: Final = frozenset({TokenKind.QUEUE, TokenKind.ACCESS})
-_ETAG_PATHS: Final = frozenset(
-    ("/v1/events/{event_id}", "/v1/events/{event_id}/seats", "/v1/openapi.json", "/docs/{asset}")
-)
 _STATUS_TEXTS: Final = {
     200: "Success",
     201: "Created",
@@ -142,7 +139,7 @@ def _parameters(line: Endpoint, schemas: _Schemas) -> list[Document]:
             if "description" in schema:
                 parameter["description"] = schema["description"]
             found.append(parameter)
-    if line.path in _ETAG_PATHS:
+    if line.has_etag:
         found.append(_header("If-None-Match", "An ETag that you have: 304 if it is still the newest"))
     if not line.credential.scopes:
         return found
@@ -210,7 +207,7 @@ def error_codes(line: Endpoint) -> list[ErrorCode]:
 
 def _responses(line: Endpoint, schemas: _Schemas) -> Document:
     responses: Document = {str(line.status): _success(line, schemas)}
-    if line.path in _ETAG_PATHS:
+    if line.has_etag:
         responses["304"] = {"description": _STATUS_TEXTS[304]}
     by_status: dict[int, list[ErrorCode]] = {}
     for code in error_codes(line):
@@ -230,7 +227,7 @@ def _responses(line: Endpoint, schemas: _Schemas) -> Document:
 def _success(line: Endpoint, schemas: _Schemas) -> Document:
     success: Document = {"description": _STATUS_TEXTS[line.status]}
     headers: Document = {"X-Request-ID": {"schema": {"type": "string", "format": "uuid"}}}
-    if line.path in _ETAG_PATHS:
+    if line.has_etag:
         headers["ETag"] = {"schema": {"type": "string"}}
     if line.idempotent:
         headers["Idempotency-Replayed"] = {"schema": {"type": "string"}}

@@ -78,7 +78,7 @@ async def create_order(services: Services, call: Call[CreateOrder]) -> Reply:
         billing_address=stored_address(body.billing_address),
         delivery_method=body.delivery_method,
         gateway=services.gateway.name,
-        return_url=f"{services.public_url}/orders/{order_id}",
+        return_url=services.public_url,
         freeze_ms=services.settings.payments.freeze_seconds * 1000,
         resume_ms=services.payments.resume_ms,
         session_id=call.session_id,
@@ -91,11 +91,7 @@ async def create_order(services: Services, call: Call[CreateOrder]) -> Reply:
             raise
         # It tells of the first try, whose outcome is the one to be kept.
         return replace(error_reply(refusal, call.request_id, services.clock.now_ms()), kept=True)
-    headers: tuple[tuple[str, str], ...] = ()
-    if placed.is_repeated:
-        headers = (REPLAYED,)
-    elif placed.status == 201:
-        headers = (("Location", f"/v1/orders/{order_id}"),)
+    headers = (REPLAYED,) if placed.is_repeated else ()
     return Reply(status=placed.status, body=placed.body, headers=headers, kept=begin.reply is not None)
 
 

@@ -37,6 +37,7 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
         "ticketd.cli",
         "ticketd.demo",
         "ticketd.first_start",
+        "ticketd.store_metrics",
         "ticketd.logs",
         "ticketd.outside",
         "ticketd.__main__",

@@ -18,12 +18,12 @@ from handlers.orders import render_created, render_refused
 from handlers.routes import ENDPOINTS
 from handlers.services import Services
 from storage.clock import Clock
-from storage.engine import Engine
 from ticketd.credentials.external import ExternalIssuer
 from ticketd.metrics import Metrics
 from ticketd.ports.mail import Mailer
 from ticketd.ports.payments import PaymentGateway
 from ticketd.ports.sandbox_payments import SandboxGateway
+from ticketd.store_metrics import read_store
 from ticketd.tasks.payments import DeskParts, PaymentDesk
 from ticketd.tasks.placing import Answers
 from ticketd.views.catalogue import Catalogue
@@ -60,10 +60,12 @@ def _api_document(public_url: str) -> bytes:
 
 
 def build_services(
-    settings: Settings, place: Place, engine: Engine, clock: Clock, outside: Outside
+    settings: Settings, place: Place, engine: WritingEngine, clock: Clock, outside: Outside
 ) -> Services:
     """The services over a prepared store (``ticketd.first_start``). Reads the store; starts nothing."""
     keys = KeyBook(engine, outside.external, settings.auth.leeway_seconds)
+    metrics = Metrics()
+    metrics.add_readings(partial(read_store, engine))
     desk = DeskParts(
         engine=engine,
         clock=clock,
@@ -84,7 +86,7 @@ def build_services(
         seat_maps=SeatMaps(engine, clock),
         gateway=outside.gateway,
         payments=PaymentDesk(desk),
-        metrics=Metrics(),
+        metrics=metrics,
         api_document=functools.cache(partial(_api_document, place.public_url)),
         sandbox=outside.sandbox,
     )

@@ -65,7 +65,9 @@ def set_up_logs(settings: LogSettings) -> None:
     handler.setFormatter(_MaskingFormatter(formatter))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
+    # A library's chatter is nobody's business; what it warns of is.
+    root.setLevel(max(level, logging.WARNING))
+    logging.getLogger("ticketd").setLevel(level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

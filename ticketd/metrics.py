@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,8 +12,16 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
-Readings = Callable[[], dict[str, tuple[str, float]]]
-"""Gauges read at the moment of asking: name -> (what it is, value)."""
+
+class Reading(NamedTuple):
+    """A gauge: what it is, and its value now."""
+
+    text: str
+    value: float
+
+
+Readings = Callable[[], dict[str, Reading]]
+"""Gauges read at the moment of asking, by name."""
 
 
 class Metrics:
@@ -52,7 +60,7 @@ class _Readings(Collector):
         self._readings = readings
 
     def collect(self) -> list[Metric]:
-        return [GaugeMetricFamily(name, text, value) for name, (text, value) in self._readings().items()]
+        return [GaugeMetricFamily(name, found.text, found.value) for name, found in self._readings().items()]
 
     def describe(self) -> list[Metric]:
         # Without this the registry would collect once at registration, before the parts are ready.

@@ -33,7 +33,6 @@ async def test_the_answer_to_a_placed_order(autojump_clock: MockClock, tmp_path:
         placed = await buyer.post("/v1/orders", body, headers={"x-session-id": "session-7"})
         assert placed.status == 201
         order_id = placed.json["order_id"]
-        assert placed.headers["location"] == f"/v1/orders/{order_id}"
         assert b'"subtotal":1500.00,"fees":225.00,"taxes":135.00,"total":1860.00' in placed.body
         seat_ids = stage.seat_ids(*THREE)
         assert placed.json == {
