@@ -228,6 +228,17 @@ async def test_the_late_answer_to_one_payment_does_not_take_the_hold_from_the_ne
         stage.check()
 
 
+async def test_a_hold_that_is_kept_for_another_payment_is_no_longer_this_ones(tmp_path: Path) -> None:
+    async with orders(tmp_path) as stage:
+        first = await stage.intent("Floor/A/1", order=1)
+        await stage.thaw(first.reservation_id)  # as no step does while the first is open
+        await stage.begin(1, stage.reservation(first.reservation_id), order=2)
+        assert (await stage.take("authorised", order=1)).state is OrderState.FAILED
+        assert stage.reservation(first.reservation_id).order_id == order_id(2)
+        assert (await stage.take("authorised", order=2)).state is OrderState.PENDING
+        stage.check()
+
+
 # --- no money -------------------------------------------------------------------------------------------------------
 
 

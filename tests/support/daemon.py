@@ -177,8 +177,8 @@ async def open_daemon(
 ) -> AsyncIterator[Daemon]:
     """The daemon over the folder ``data``, with its tasks running until the block ends; ended so, it has been killed.
 
-    ``gateway`` wraps the sandbox in another one, such as FaultyGateway. ``start_ms`` is when its clock begins: later, for
-    another daemon over the same folder.
+    ``gateway`` wraps the sandbox in another one, such as FaultyGateway. ``start_ms`` is when its clock begins: later,
+    for another daemon over the same folder.
     """
     settings = settings or Settings(storage=StorageSettings(map_size_bytes=256 * 1024 * 1024))
     clock = TrioClock(start_ms)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 import trio.testing
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from config.settings import PaymentSettings, Settings
-from storage.engine import Command, EngineOverloaded, StorageFull
+from storage.engine import Command, Committed, EngineOverloaded, StorageFull, Transaction
+from storage.schema.layout import DUE_ORDERS, ORDERS
 from storage.schema.states import OrderState, PaymentState, ReservationState, SeatState
 from tests.domain.inventory_stage import HOLD_MS, OPENS_MS, order_id
 from tests.ports.faulty_gateway import When
@@ -422,3 +425,45 @@ async def test_an_order_that_cannot_be_taken_further_keeps_no_other_from_it(
         await stage.until(LONGEST_DELAY_MS)
         assert len(stage.gateway.keys_of("capture")) == tries + 1
         await stage.audit(at_rest=False)
+
+
+async def test_an_order_that_a_step_leaves_as_it_was_rests_for_a_while(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with payments(tmp_path) as stage, stage.running() as desk:
+        submit = stage.engine.submit
+
+        async def forget_delays(command, **more):  # type: ignore[no-untyped-def]  # as Engine.submit
+            if command.name == "put_off_order":
+                return Committed(None, {})
+            return await submit(command, **more)
+
+        monkeypatch.setattr(stage.engine, "submit", forget_delays)
+        stage.gateway.fail("capture", times=3)
+        await sell(stage, desk)
+        for tries in (1, 2, 3):
+            assert len(stage.gateway.keys_of("capture")) == tries
+            await stage.until(tries * REST_MS)
+        assert stage.states() == CONFIRMED
+
+
+async def test_an_order_at_rest_that_is_due_all_the_same_is_told_of_and_left_alone(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with payments(tmp_path) as stage:
+        async with stage.running() as desk:
+            await sell(stage, desk)
+        broken = replace(stage.order(), due_at_ms=OPENS_MS)
+
+        def plant(tx: Transaction) -> None:
+            ORDERS.put(tx, broken, stage.partition, broken.order_id)
+            DUE_ORDERS.add(tx, stage.partition, OPENS_MS, broken.order_id)
+
+        await stage.run(plant)
+        with structlog.testing.capture_logs() as logs:
+            async with stage.running():
+                await stage.until(LONGEST_DELAY_MS - 1)
+                assert len(logs) == 1
+                await stage.until(LONGEST_DELAY_MS)
+        assert [line["event"] for line in logs] == ["payment cannot be taken further"] * 2
+        assert stage.order() == broken

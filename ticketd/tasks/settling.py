@@ -128,7 +128,7 @@ class Settling:
             case Move.REFUND:
                 await self._refund(step, order)
             case Move.NOTHING:
-                _log.error("order at rest is due", order_id=str(order.order_id))
+                raise LookupError(f"order {order.order_id} is at rest, and yet due")
 
     async def _look_for_buyer(self, step: OrderStep, order: OrderRecord) -> None:
         payment = await self._calls.fetch(order)
