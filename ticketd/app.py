@@ -18,6 +18,7 @@ from handlers.orders import render_created, render_refused
 from handlers.routes import ENDPOINTS
 from handlers.services import Services
 from storage.clock import Clock
+from storage.writer import WritingEngine
 from ticketd.credentials.external import ExternalIssuer
 from ticketd.metrics import Metrics
 from ticketd.ports.mail import Mailer
