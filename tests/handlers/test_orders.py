@@ -276,14 +276,33 @@ async def test_a_request_is_told_to_wait_while_the_next_daemon_still_asks(
         buyer.server = stage.daemon.server
         pause = paused[0]
         await pause.reached.wait()
-        waiting = await buyer.post("/v1/orders", body, headers=KEY)
-        assert (waiting.status, waiting.code) == (409, "IDEMPOTENCY_KEY_IN_USE")
+        for _ in range(2):
+            waiting = await buyer.post("/v1/orders", body, headers=KEY)
+            assert (waiting.status, waiting.code) == (409, "IDEMPOTENCY_KEY_IN_USE")
+            assert "idempotency-replayed" not in waiting.headers, "that is no outcome to be kept"
         other = await buyer.post("/v1/orders", body, headers={"idempotency-key": "another-try"})
         assert (other.status, other.code) == (409, "ORDER_EXISTS")
         pause.resume.set()
         await trio.testing.wait_all_tasks_blocked()
         answer = await buyer.post("/v1/orders", body, headers=KEY)
-        assert answer.status == 201, "that it was told to wait is not what is kept"
+        assert answer.status == 201
+
+
+async def test_an_answer_that_was_settled_a_moment_ago_is_a_repeated_one(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first try ends after this one was found to have no outcome, and before it is begun."""
+    async with open_shop(tmp_path) as stage:
+        buyer = await stage.buyer(1)
+        body = await stage.wish_to_pay(buyer, 1, "Floor/A/1")
+        first = await buyer.post("/v1/orders", body, headers=KEY)
+        monkeypatch.setattr("handlers.serve.stored_reply", lambda *_: None)
+        again = await buyer.post("/v1/orders", body, headers=KEY)
+        assert_replayed(again, first)
+        assert "location" not in again.headers
+        other = await buyer.post("/v1/orders", {**body, "delivery_method": "EMAIL"}, headers=KEY)
+        assert (other.status, other.code) == (422, "IDEMPOTENCY_KEY_REUSED")
+        assert_replayed(await buyer.post("/v1/orders", body, headers=KEY), first)
 
 
 async def test_a_cancellation_is_repeated_too(autojump_clock: MockClock, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.domain.inventory_stage import user_id
 from tests.handlers.order_stage import BILLING, OrderStage, open_shop
 from tests.handlers.sale_stage import unknown_id
 from tests.ports.faulty_gateway import When
-from tests.support.daemon import Answer, Client
+from tests.support.daemon import Client
 
 PATH = "/v1/payment-methods"
 VISA = {"type": "CARD", "card_token": "tok_visa_4242"}
@@ -153,15 +153,11 @@ async def test_a_caller_who_hangs_up_has_added_the_card_all_the_same(tmp_path: P
             nursery.start_soon(lambda: caller.post(PATH, VISA, headers=KEY))
             await pause.reached.wait()
             nursery.cancel_scope.cancel()
-        answers: list[Answer] = []
-
-        async def again() -> None:
-            answers.append(await caller.post(PATH, VISA, headers=KEY))
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(again)
-            pause.resume.set()
-        assert answers[0].status == 201
+        pause.resume.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await shown(caller) == [("Visa", True)]
+        again = await caller.post(PATH, VISA, headers=KEY)
+        assert (again.status, again.headers["idempotency-replayed"]) == (201, "true")
         assert await shown(caller) == [("Visa", True)]
 
 
