@@ -9,9 +9,10 @@ from uuid import UUID
 import msgspec
 
 from handlers.wire.common import AnswerBody, Money, RequestBody, Time
+from ticketd.event_file import bounds
 
-MAX_SEATS = 100
-"""So many seats are asked for at most in one request, whatever an event's purchase limit."""
+MAX_SEATS = bounds.PURCHASE_LIMIT.most
+"""So many seats are asked for at most in one request: as many as the purchase limit of any event may be."""
 
 SeatStatus = Literal["AVAILABLE", "RESERVED", "SOLD", "BLOCKED"]
 

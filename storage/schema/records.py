@@ -100,7 +100,10 @@ class RoomSettings(Record, frozen=True, kw_only=True):
 
 
 class SaleRecord(Record, frozen=True, kw_only=True):
-    """What the decisions of an event's sale need. ``tax_rate_ppm`` is in millionths of the subtotal."""
+    """What the decisions of an event's sale need. ``tax_rate_ppm`` is in millionths of the subtotal.
+
+    ``room`` is in force; ``room_as_planned`` is what the event file says, None while that is the same.
+    """
 
     date_ms: int
     presale_start_ms: int | None = None
@@ -116,6 +119,7 @@ class SaleRecord(Record, frozen=True, kw_only=True):
     cancelled: bool = False
     tiers: tuple[TierRecord, ...]
     room: RoomSettings
+    room_as_planned: RoomSettings | None = None
 
 
 class SectionRecord(Record, frozen=True, kw_only=True):
@@ -170,7 +174,8 @@ class CountRecord(Record, frozen=True, kw_only=True):
 
 class RoomRecord(Record, frozen=True, kw_only=True):
     """The room's counters. ``waiting`` counts QUEUED, ``lobby`` LOBBY, ``active`` READY and SHOPPING; ``admitted`` all
-    admissions ever. ``opening_seq`` is the seq of the next one who leaves the lobby for the line, once that has begun."""
+    admissions ever. ``opening_seq`` is the seq of the next one who leaves the lobby for the line, once that has begun.
+    """
 
     next_seq: int = 1
     waiting: int = 0
@@ -395,11 +400,13 @@ class AuditRecord(Record, frozen=True, kw_only=True):
 
 
 class OutcomeRecord(Record, frozen=True, kw_only=True):
-    """The first outcome of a request with an Idempotency-Key. ``fingerprint`` is the SHA-256 of its path and body."""
+    """The first outcome of a request with an Idempotency-Key. ``fingerprint`` is the SHA-256 of its path and body;
+    ``body`` is as it was answered, or that in zlib's form (RFC 1950) if it is ``packed``."""
 
     fingerprint: bytes
     status: int
     content_type: str
     body: bytes
+    packed: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     forget_at_ms: int

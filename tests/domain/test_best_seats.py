@@ -214,6 +214,10 @@ async def test_the_order_of_refusals(tmp_path: Path) -> None:
         refusal = await refused(ErrorCode.PURCHASE_LIMIT_EXCEEDED, stage.best(1, 3))
         assert refusal.details == {"limit": 2, "held": 0, "bought": 0}
         await refused(ErrorCode.SEATS_UNAVAILABLE, stage.best(1, 5))
+        await stage.block(stage.seat("Floor/A/2"))
+        await refused(ErrorCode.PURCHASE_LIMIT_EXCEEDED, stage.best(1, 3))
+        await stage.block(stage.seat("Floor/A/3"))
+        await refused(ErrorCode.NO_ADJACENT_SEATS, stage.best(1, 2))
         await stage.put(replace(plan, sale_end_ms=OPENS_MS + 5))
         stage.clock.at_ms = OPENS_MS + 5
         refusal = await refused(ErrorCode.SALE_ENDED, stage.best(1, 5))

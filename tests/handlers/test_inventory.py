@@ -18,6 +18,7 @@ from storage.schema.layout import event_partition
 from tests.domain.inventory_stage import EVENT_ID, section_id, tier_id, user_id
 from tests.handlers.sale_stage import SaleStage, open_plan, open_sale, unknown_id
 from tests.support.daemon import START_MS, Client
+from tests.support.verified import assert_verified
 from ticketd.domain.events import CancelEvent, cancel_event
 from ticketd.domain.reservations import freeze_reservation, sell_reservation
 from ticketd.event_file.plan import RowPlan, SeatPlan, SectionPlan
@@ -229,6 +230,26 @@ async def test_a_wish_that_cannot_be_read(stage: SaleStage, fields: dict[str, ob
     refused = await buyer.post(RESERVE, {**stage.wish(1), **fields})
     assert (refused.status, refused.code) == (400, "INVALID_REQUEST")
     assert (await stage.browser.get(MAP)).body == before
+
+
+async def test_as_many_seats_are_reserved_at_once_as_the_event_allows(tmp_path: Path) -> None:
+    hall = {"Floor": {"A": MAX_SEATS, "B": MAX_SEATS}}
+    async with open_sale(tmp_path, open_plan(hall, purchase_limit=MAX_SEATS)) as stage:
+        buyer = await stage.buyer(1)
+        wish = stage.wish(1, seat_ids=stage.seat_ids(*(f"Floor/A/{n}" for n in range(1, MAX_SEATS + 1))))
+        assert len(json.dumps(wish)) < 64 * 1024
+        headers = {"idempotency-key": "a-whole-row"}
+        held = await buyer.post(RESERVE, wish, headers=headers)
+        assert held.status == 201, held.body
+        again = await buyer.post(RESERVE, wish, headers=headers)
+        assert len(again.body) > 64 * 1024
+        assert (again.body, again.headers["idempotency-replayed"]) == (held.body, "true")
+        over = await buyer.post(RESERVE, stage.wish(1, quantity=1))
+        assert (over.status, over.code) == (422, "PURCHASE_LIMIT_EXCEEDED")
+        another = await stage.buyer(2)
+        best = await another.post(RESERVE, stage.wish(2, quantity=MAX_SEATS))
+        assert (best.status, len(best.json["seat_ids"])) == (201, MAX_SEATS)
+        assert_verified(stage.daemon)
 
 
 async def test_the_most_seats_of_a_wish_can_be_read(stage: SaleStage) -> None:

@@ -103,14 +103,21 @@ def reserve_best(tx: Transaction, command: ReserveBest) -> ReservationRecord:
 
     Refuses, in this order: EVENT_NOT_FOUND; SEAT_NOT_FOUND with ``section_id`` or ``tier_id`` if the event has none
     such; ACCESS_EXPIRED; SALE_ENDED; SALE_NOT_OPEN; SEATS_UNAVAILABLE with ``available`` if fewer are free;
-    NO_ADJACENT_SEATS with ``available``; PURCHASE_LIMIT_EXCEEDED with ``limit``, ``held`` and ``bought``.
+    PURCHASE_LIMIT_EXCEEDED with ``limit``, ``held`` and ``bought`` if ``quantity`` alone is over the limit;
+    NO_ADJACENT_SEATS with ``available``; PURCHASE_LIMIT_EXCEEDED.
     """
     sale = load_sale(tx, command.event_id)
     tier = _tier_of(sale, command.tier_id)
     sections = _sections_to_search(tx, command)
     _require_open_sale(tx, sale, command)
     book = SeatBook(tx, command.event_id)
-    seats = _best_seats(tx, book, command.quantity, sections, tier)
+    free = _free_seats(tx, book, sections, tier)
+    if sum(free.values()) < command.quantity:
+        raise _not_so_many(ErrorCode.SEATS_UNAVAILABLE, command.quantity, free, TOO_FEW_REASON)
+    if command.quantity > sale.purchase_limit:
+        # Such a number is never had: a large hall is not searched for it.
+        _purchases_within_limit(tx, sale, command, command.quantity)
+    seats = _best_seats(book, command.quantity, free, tier)
     has = _purchases_within_limit(tx, sale, command, command.quantity)
     hold = _new_hold(tx, sale, book, command, seats)
     begin_hold(tx, book, hold, has)
@@ -211,23 +218,26 @@ def _sections_to_search(tx: Transaction, command: ReserveBest) -> tuple[int, ...
     raise Refusal(ErrorCode.SEAT_NOT_FOUND, details={"section_id": str(command.section_id)})
 
 
-def _best_seats(
-    tx: Transaction, book: SeatBook, quantity: int, sections: tuple[int, ...], tier: int | None
-) -> tuple[SeatNumber, ...]:
-    free: dict[int, int] = {}
+def _free_seats(tx: Transaction, book: SeatBook, sections: Sequence[int], tier: int | None) -> dict[int, int]:
+    """How many seats are free in each of the sections, in their order."""
+    free = dict.fromkeys(sections, 0)
     for (section_key, of_tier), count in COUNTS.scan(tx, book.partition):
-        if isinstance(section_key, int) and (tier is None or of_tier == tier):
-            free[section_key] = free.get(section_key, 0) + count.free
-    for section_key in sections:
-        if free.get(section_key, 0) >= quantity:
-            seats = book.best_block(section_key, quantity, tier)
-            if seats is not None:
-                return seats
-    available = sum(free.get(section_key, 0) for section_key in sections)
-    code, reason = ErrorCode.NO_ADJACENT_SEATS, NOT_TOGETHER_REASON
-    if available < quantity:
-        code, reason = ErrorCode.SEATS_UNAVAILABLE, TOO_FEW_REASON
-    raise Refusal(code, details={"quantity": quantity, "available": available, "reason": reason})
+        if isinstance(section_key, int) and section_key in free and (tier is None or of_tier == tier):
+            free[section_key] += count.free
+    return free
+
+
+def _best_seats(
+    book: SeatBook, quantity: int, free: dict[int, int], tier: int | None
+) -> tuple[SeatNumber, ...]:
+    for section_key, seats_free in free.items():
+        if seats_free >= quantity and (seats := book.best_block(section_key, quantity, tier)) is not None:
+            return seats
+    raise _not_so_many(ErrorCode.NO_ADJACENT_SEATS, quantity, free, NOT_TOGETHER_REASON)
+
+
+def _not_so_many(code: ErrorCode, quantity: int, free: dict[int, int], reason: str) -> Refusal:
+    return Refusal(code, details={"quantity": quantity, "available": sum(free.values()), "reason": reason})
 
 
 # --- the life of a hold ---------------------------------------------------------------------------------------------
