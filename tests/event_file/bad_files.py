@@ -174,6 +174,16 @@ BAD_FILES: Final[list[Bad]] = [
         "after date",
         False,
     ),
+    *(
+        Bad(
+            f"sale at {late}",
+            changed(LEAST, (("sale", "general_sale_start"), late)),
+            "sale.general_sale_start",
+            "must be before the event's date",
+            False,
+        )
+        for late in ("2027-08-15T19:00:00Z", "2027-08-15T21:00:00.001+02:00")
+    ),
     Bad(
         "presale with the sale",
         changed(FULL, (("sale", "presale_start"), "2026-06-03T10:00:00.250Z")),

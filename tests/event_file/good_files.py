@@ -150,6 +150,9 @@ GOOD: Final[dict[str, Document]] = {
         LEAST,
         (ROW0, {"row": "A", "seats": [*(f"{n:04}" + "ä" * 46 for n in range(341)), "x" * 32]}),
     ),
+    "sale opens just before the beginning": changed(
+        LEAST, (("sale", "general_sale_start"), "2027-08-15T18:59:59.999Z")
+    ),
     "doors open with the beginning": changed(FULL, (("doors_open",), "2027-08-15T19:00:00Z")),
     "lobby opens with the presale": changed(FULL, (("waiting_room", "lobby_opens"), "2026-06-01T10:00:00Z")),
     "lobby opens with the sale": changed(

@@ -136,9 +136,9 @@ def rooms(draw: st.DrawFn, opening_ms: int) -> RoomPlan:
 def plans(draw: st.DrawFn) -> EventPlan:
     event_id = draw(st.uuids())
     tiers = draw(tier_lists())
-    presale_ms, general_ms, end_ms = sorted(draw(st.lists(TIMES, min_size=3, max_size=3, unique=True)))
+    presale_ms, general_ms, *later_ms = sorted(draw(st.lists(TIMES, min_size=4, max_size=4, unique=True)))
     presale_start_ms = draw(st.sampled_from([None, presale_ms]))
-    date_ms = draw(TIMES)
+    date_ms, end_ms = draw(st.permutations(later_ms))
     artist_id = draw(maybe(st.uuids()))
     codes = draw(
         st.lists(st.text(string.ascii_letters + '"\\', min_size=1, max_size=6), max_size=3, unique=True)

@@ -98,7 +98,7 @@ def _read_event(event: Members, wanted_id: UUID | None) -> EventPlan:
     doors_open_ms = event.nullable("doors_open", read_time_ms)
     if date_ms is not None and doors_open_ms is not None and doors_open_ms > date_ms:
         event.fault("doors_open", "must not be after date")
-    sale = read_sale(event)
+    sale = read_sale(event, date_ms)
     currency = event.required("currency", read_currency)
     tax_rate_ppm = event.optional("tax_rate", read_tax_rate_ppm, 0)
     purchase_limit = event.optional("purchase_limit", whole_number(bounds.PURCHASE_LIMIT), 8)

@@ -85,8 +85,9 @@ def read_venue(event: Members) -> VenuePlan:
     )
 
 
-def read_sale(event: Members) -> SaleParts:
-    """When the sale opens and ends, and the codes of its presale."""
+def read_sale(event: Members, date_ms: int | None) -> SaleParts:
+    """When the sale opens and ends, and the codes of its presale; ``date_ms`` is the event's, None if it could not be
+    read."""
     sale = event.nested("sale", SALE_FIELDS)
     if sale is None:
         return SaleParts()
@@ -95,6 +96,8 @@ def read_sale(event: Members) -> SaleParts:
     general_ms = sale.required("general_sale_start", read_time_ms)
     sale_end_ms = sale.nullable("sale_end", read_time_ms)
     if general_ms is not None:
+        if date_ms is not None and general_ms >= date_ms:
+            sale.fault("general_sale_start", "must be before the event's date")
         if presale_start_ms is not None and presale_start_ms >= general_ms:
             sale.fault("presale_start", "must be before general_sale_start")
         if sale_end_ms is not None and sale_end_ms <= general_ms:
