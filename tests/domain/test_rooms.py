@@ -19,7 +19,7 @@ from tests.domain.room_stage import (
     staged,
     with_room,
 )
-from ticketd.domain.rooms import SetRoom, find_entry, require_shopping, set_room
+from ticketd.domain.rooms import GIVEN_ON_AT_ONCE, SetRoom, find_entry, require_shopping, set_room
 from ticketd.errors import ErrorCode, Refusal
 
 NOBODY = EntryId(UUID(int=404))
@@ -211,7 +211,8 @@ async def test_set_room_changes_what_is_given_and_nothing_else(tmp_path: Path) -
             with stage.engine.snapshot(stage.partition) as snapshot:
                 sale = SALE.get(snapshot, stage.partition)
             assert sale is not None
-            assert replace(sale, room=SALE_RECORD.room) == SALE_RECORD
+            planned = None if sale.room == SALE_RECORD.room else SALE_RECORD.room
+            assert replace(sale, room=SALE_RECORD.room) == replace(SALE_RECORD, room_as_planned=planned)
             room = sale.room
             return room.max_active, room.admit_per_minute, room.capacity, stage.room().paused
 
@@ -223,6 +224,25 @@ async def test_set_room_changes_what_is_given_and_nothing_else(tmp_path: Path) -
         assert settings() == (7, 8, 9, True)
         await stage.set(paused=False)
         assert settings() == (7, 8, 9, False)
+        await stage.set(max_active=2, admit_per_minute=100, capacity=1000)
+        assert settings() == (2, 100, 1000, False)
+
+
+@pytest.mark.parametrize("waiting", [GIVEN_ON_AT_ONCE, GIVEN_ON_AT_ONCE + 2])
+async def test_a_room_that_is_resumed_or_widened_lets_the_first_in_at_once(
+    tmp_path: Path, waiting: int
+) -> None:
+    with staged(tmp_path) as (stage, _):
+        await stage.set_sale(with_room(max_active=100))
+        await stage.set(paused=True)
+        joined = await stage.join_many(range(waiting))
+        await stage.set(max_active=1)
+        assert stage.room().active == 0, "paused"
+        await stage.set(paused=False)
+        assert [stage.state(one) for one in joined[:2]] == [EntryState.READY, EntryState.QUEUED]
+        await stage.set(max_active=1 + GIVEN_ON_AT_ONCE)
+        assert stage.room().active == min(waiting, 1 + GIVEN_ON_AT_ONCE)
+        stage.recount()
 
 
 async def test_set_room_of_an_unknown_event_is_refused(tmp_path: Path) -> None:
@@ -246,7 +266,6 @@ async def test_a_paused_room_lets_nobody_in(tmp_path: Path, enabled: bool) -> No
         assert await stage.advance() == DATE_MS  # nothing until the sale ends
         assert stage.state(second) is EntryState.QUEUED
         await stage.set(paused=False)
-        await stage.advance()
         assert stage.state(second) is EntryState.READY
         stage.recount()
 

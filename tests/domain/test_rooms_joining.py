@@ -249,7 +249,7 @@ async def test_nobody_goes_straight_in_past_one_who_waits(tmp_path: Path) -> Non
     with staged(tmp_path) as (stage, _):
         await stage.set_sale(with_room(max_active=1))
         await stage.join_many(range(2))
-        await stage.set(max_active=5)  # four places are free, and the room's task has not come by yet
+        await stage.set_sale(with_room(max_active=5))  # four places are free, and nobody has been let in yet
         late = await stage.join(2)
         assert (late.entry.state, late.position) == (EntryState.QUEUED, 2)
         await stage.advance()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from storage.schema.ids import EventId, RowKey, SectionId, TierId
 from storage.schema.records import (
@@ -76,6 +77,7 @@ def test_the_largest_sale_fits() -> None:
         cancelled=True,
         tiers=(tier,) * bounds.TIERS.most,
         room=room,
+        room_as_planned=replace(room, max_active=bounds.MAX_ACTIVE.most - 1),
     )
     assert size(sale) <= MAX_RECORD_BYTES
 

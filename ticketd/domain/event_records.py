@@ -26,6 +26,7 @@ from storage.schema.records import (
     TierRecord,
     VenueRecord,
 )
+from ticketd.domain.room_settings import planned_room, room_after_import, with_room
 from ticketd.event_file.plan import (
     EventPlan,
     PresaleCode,
@@ -64,7 +65,7 @@ def records_of(plan: EventPlan, old: StoredEvent | None) -> StoredEvent:
 
 
 def plan_of(stored: StoredEvent) -> EventPlan:
-    """The plan that the records say."""
+    """The plan that the records say: the room is the one that was planned, whatever an operator has set since."""
     event, sale = stored.event, stored.sale
     return EventPlan(
         event_id=event.event_id,
@@ -89,7 +90,7 @@ def plan_of(stored: StoredEvent) -> EventPlan:
         refundable_until_ms=sale.refundable_until_ms,
         tiers=tuple(msgspec.convert(tier, TierPlan, from_attributes=True) for tier in sale.tiers),
         sections=tuple(_section_plan(stored, stored.sections[key]) for key in event.section_keys),
-        room=msgspec.convert(sale.room, RoomPlan, from_attributes=True),
+        room=msgspec.convert(planned_room(sale), RoomPlan, from_attributes=True),
     )
 
 
@@ -151,8 +152,9 @@ class _Arrangement:
         )
 
     def _sale(self) -> SaleRecord:
-        plan = self._plan
-        return SaleRecord(
+        plan, old = self._plan, None if self._old is None else self._old.sale
+        planned = msgspec.convert(plan.room, RoomSettings, from_attributes=True)
+        sale = SaleRecord(
             date_ms=plan.date_ms,
             presale_start_ms=plan.presale_start_ms,
             presale_codes=tuple(
@@ -167,7 +169,7 @@ class _Arrangement:
             refund_fees=plan.refund_fees,
             refundable_until_ms=plan.refundable_until_ms,
             # A plan does not say it: a cancelled event stays cancelled.
-            cancelled=False if self._old is None else self._old.sale.cancelled,
+            cancelled=False if old is None else old.cancelled,
             tiers=tuple(
                 TierRecord(
                     tier_id=TierId(tier.tier_id),
@@ -177,8 +179,9 @@ class _Arrangement:
                 )
                 for tier in plan.tiers
             ),
-            room=msgspec.convert(plan.room, RoomSettings, from_attributes=True),
+            room=planned,
         )
+        return sale if old is None else with_room(sale, planned, room_after_import(old, planned))
 
 
 def _row_record(section_key: int, place: int, plan: RowPlan, old: RowPlanRecord | None) -> RowPlanRecord:

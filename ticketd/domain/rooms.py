@@ -6,7 +6,6 @@ has ended keeps its record, so that its buyer can be told how; its buyer may joi
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -26,7 +25,9 @@ from ticketd.domain.admission import (
     postpone_opening,
 )
 from ticketd.domain.room_book import RoomBook, RoomReading, entry_id_of
+from ticketd.domain.room_settings import planned_room, with_room
 from ticketd.domain.sales import SalePhase, sale_opens_ms
+from ticketd.domain.times import rfc3339
 from ticketd.domain.waits import lobby_wait_ms, wait_ms
 from ticketd.errors import ErrorCode, Refusal
 
@@ -188,7 +189,9 @@ def require_shopping(reader: Reader, event_id: EventId, entry_id: EntryId, now_m
 def set_room(tx: Transaction, command: SetRoom) -> None:
     """Changes the settings that are given, pauses or resumes. Refuses EVENT_NOT_FOUND.
 
-    Nobody who was let in is sent away by a smaller ``max_active``, nobody who waits by a smaller ``capacity``.
+    Nobody who was let in is sent away by a smaller ``max_active``, nobody who waits by a smaller ``capacity``. Who may
+    come in by the new settings is let in at once, the first few in this commit. The event file's settings are kept
+    beside those in force.
     """
     book = RoomBook.open(tx, command.event_id)
     if book is None:
@@ -203,9 +206,11 @@ def set_room(tx: Transaction, command: SetRoom) -> None:
         capacity=settings.capacity if command.capacity is None else command.capacity,
     )
     if settings != book.sale.room:
-        SALE.put(tx, replace(book.sale, room=settings), book.partition)
+        book.sale = with_room(book.sale, planned_room(book.sale), settings)
+        SALE.put(tx, book.sale, book.partition)
     if command.paused is not None:
         book.room = replace(book.room, paused=command.paused)
+    fill_places(book, GIVEN_ON_AT_ONCE)
     book.save()
     tx.emit(book.partition, RoomChanged(event_id=command.event_id))
 
@@ -217,7 +222,7 @@ def _check_sale_is_joinable(book: RoomBook) -> None:
         room, opens_at_ms = book.sale.room, sale_opens_ms(book.sale)
         if room.enabled and room.lobby_opens_ms is not None:
             opens_at_ms = min(opens_at_ms, room.lobby_opens_ms)
-        raise Refusal(ErrorCode.SALE_NOT_OPEN, details={"opens_at": _rfc3339(opens_at_ms)})
+        raise Refusal(ErrorCode.SALE_NOT_OPEN, details={"opens_at": rfc3339(opens_at_ms)})
 
 
 def _presale_joins(book: RoomBook, given: str | None) -> int:
@@ -289,11 +294,3 @@ def _open_live_entry(tx: Transaction, event_id: EventId, entry_id: EntryId) -> t
     if book is None:
         raise LookupError(f"event {event_id} has an entry but no sale")
     return book, entry
-
-
-def _rfc3339(at_ms: int) -> str:
-    """A time in RFC 3339 with Z; milliseconds only where there are some."""
-    text = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(
-        timespec="milliseconds" if at_ms % 1000 else "seconds"
-    )
-    return text.replace("+00:00", "Z")
