@@ -1,4 +1,4 @@
-"""The operator's events: put from an event file, listed, told again, deleted; seats taken off the sale and put back."""
+"""The operator's events: put from an event file, listed, told again, cancelled, deleted; seats off and back on sale."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from handlers.operator_deeds import NOTHING_TOLD, audited
 from handlers.services import Services
 from handlers.wire.common import PageQuery, page_of
 from handlers.wire.operator import (
+    EventCancelledAnswer,
     EventPutAnswer,
     OperatorEvent,
     OperatorEventList,
@@ -28,10 +29,12 @@ from storage.schema.ids import EventId, SeatNumber, seat_number_of
 from storage.schema.layout import EVENT, EVENT_IDS, SALE, SYSTEM, event_partition
 from storage.schema.records import CountRecord, EventRecord, SaleRecord
 from ticketd.domain.events import (
+    CancelEvent,
     DeleteEvent,
     PutEvent,
     PutEventResult,
     PutOutcome,
+    cancel_event,
     delete_event,
     event_command_partitions,
     event_plan,
@@ -63,7 +66,7 @@ async def import_event(services: Services, call: AnyCall) -> Reply:
 
 
 async def get_operator_event(services: Services, call: AnyCall) -> Reply:
-    """200 with the event file of an event as it stands."""
+    """200 with the event file of an event as it was imported last."""
     event_id = EventId(call.path_id("event_id", ErrorCode.EVENT_NOT_FOUND))
     with services.engine.snapshot(event_partition(event_id)) as view:
         plan = event_plan(view, event_id)
@@ -80,6 +83,28 @@ async def list_operator_events(services: Services, call: AnyCall) -> Reply:
         shown, pagination = page_of(found, query)
         events = [_listed(view, event, sale) for event, sale in shown]
     return answer(OperatorEventList(events=events, pagination=pagination))
+
+
+async def cancel_operator_event(services: Services, call: AnyCall) -> Reply:
+    """200: the event's sale has ended for good, also if it had before. Refuses EVENT_NOT_FOUND.
+
+    Nobody can join its room or reserve its seats any more. Orders that were placed before stay as they are: giving the
+    money of all of them back comes with a later release.
+    """
+    event_id = EventId(call.path_id("event_id", ErrorCode.EVENT_NOT_FOUND))
+    decide = audited(
+        call,
+        ("event.cancel", str(event_id)),
+        partial(cancel_event, command=CancelEvent(event_id)),
+        lambda changed: NOTHING_TOLD if changed else None,
+    )
+    partitions = event_command_partitions(event_id)
+
+    def render(_: bool) -> Reply:
+        return answer(EventCancelledAnswer(event_id=event_id, availability="CANCELLED"))
+
+    decision = Decision("cancel_event", partitions, decide, render, may_use_reserve=True)
+    return await commit(services, call, decision)
 
 
 async def delete_operator_event(services: Services, call: AnyCall) -> Reply:

@@ -8,6 +8,7 @@ from typing import Final
 from handlers.endpoint import OPERATING, BodyEncoding, Door, Endpoint, RateClass
 from handlers.operator_events import (
     block_event_seats,
+    cancel_operator_event,
     delete_operator_event,
     get_operator_event,
     import_event,
@@ -22,6 +23,7 @@ from handlers.wire.common import PageQuery
 from handlers.wire.operator import (
     AuditList,
     CreateKey,
+    EventCancelledAnswer,
     EventPutAnswer,
     KeyCreated,
     KeyList,
@@ -76,17 +78,26 @@ OPERATOR_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         method="GET",
         path="/v1/operator/events/{event_id}",
         function=get_operator_event,
-        summary="Get an event as an event file",
+        summary="Get an event as the file that was imported last",
         errors=(ErrorCode.EVENT_NOT_FOUND,),
     ),
     _line(
         method="DELETE",
         path="/v1/operator/events/{event_id}",
         function=delete_operator_event,
-        summary="Delete an event of which nothing was ordered",
+        summary="Delete an event of which nothing was ever sold",
         status=204,
         idempotent=True,
         errors=(ErrorCode.EVENT_NOT_FOUND, ErrorCode.ORDER_EXISTS, ErrorCode.SEATS_TAKEN),
+    ),
+    _line(
+        method="POST",
+        path="/v1/operator/events/{event_id}/cancel",
+        function=cancel_operator_event,
+        summary="Cancel an event: nothing more of it is sold, orders stay as they are",
+        answer=EventCancelledAnswer,
+        idempotent=True,
+        errors=(ErrorCode.EVENT_NOT_FOUND,),
     ),
     _line(
         method="POST",

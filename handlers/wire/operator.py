@@ -32,6 +32,13 @@ class EventPutAnswer(AnswerBody, frozen=True, kw_only=True):
     seats_removed: int
 
 
+class EventCancelledAnswer(AnswerBody, frozen=True, kw_only=True):
+    """An event whose sale has ended for good. Orders that were placed before are not refunded by it."""
+
+    event_id: UUID
+    availability: Literal["CANCELLED"]
+
+
 class SeatCounts(AnswerBody, frozen=True, kw_only=True):
     """How many seats are in each state."""
 

@@ -6,10 +6,10 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from storage.engine import Command
+from storage.engine import Command, Transaction
 from storage.schema.events import EventDeleted, EventPut
 from storage.schema.ids import EntryId, PaymentMethodId, ReservationId
-from storage.schema.layout import EVENT, EVENT_IDS, ORDERS, SYSTEM
+from storage.schema.layout import EVENT, EVENT_IDS, EVENT_OF_ORDER, ORDERS, SYSTEM
 from storage.schema.records import AddressRecord, CountRecord, OrderRecord
 from storage.schema.states import OrderState, PaymentState, ReservationState, SeatState
 from tests.domain.inventory_stage import (
@@ -281,8 +281,8 @@ async def test_a_cancelled_event_stays_cancelled(tmp_path: Path) -> None:
             ErrorCode.EVENT_NOT_FOUND, stage.run(lambda tx: cancel_event(tx, CancelEvent(EVENT_ID)))
         )
         await stage.put(make_plan())
-        for _ in range(2):
-            await stage.run(lambda tx: cancel_event(tx, CancelEvent(EVENT_ID)))
+        for changes in (True, False):
+            assert await stage.run(lambda tx: cancel_event(tx, CancelEvent(EVENT_ID))) is changes
             assert stage.changes == [EventPut(event_id=EVENT_ID)] * 2
         assert (await stage.put(make_plan())).outcome is PutOutcome.UNCHANGED
         await stage.put(make_plan(name="Another Night"))
@@ -327,6 +327,47 @@ async def test_an_event_with_orders_or_holds_is_not_deleted(tmp_path: Path) -> N
         await stage.release(1, held.reservation_id)
         await refused(ErrorCode.ORDER_EXISTS, delete(stage))
         assert stage.reservation(held.reservation_id).state is ReservationState.RELEASED
+
+
+SETTLED = {PaymentState.VOIDED, PaymentState.FAILED, PaymentState.REFUNDED}
+
+
+@pytest.mark.parametrize("payment_state", PaymentState)
+@pytest.mark.parametrize("state", OrderState)
+async def test_an_event_goes_with_the_payments_that_came_to_nothing(
+    tmp_path: Path, state: OrderState, payment_state: PaymentState
+) -> None:
+    with inventory(tmp_path) as stage:
+        await stage.put(make_plan())
+        held = await stage.reserve(1, stage.seat("Floor/A/1"))
+        order = replace(an_order(held.reservation_id), state=state, payment_state=payment_state)
+        await stage.run(lambda tx: ORDERS.put(tx, order, stage.partition, order.order_id))
+        if state is OrderState.FAILED and payment_state in SETTLED:
+            assert (await refused(ErrorCode.SEATS_TAKEN, delete(stage))).details == {"held": 1}
+            await stage.release(1, held.reservation_id)
+            await delete(stage)
+            assert stage.everything() == {}
+        else:
+            await stage.release(1, held.reservation_id)
+            await refused(ErrorCode.ORDER_EXISTS, delete(stage))
+
+
+async def test_an_event_with_an_order_that_failed_after_it_was_shown_is_not_deleted(tmp_path: Path) -> None:
+    with inventory(tmp_path) as stage:
+        await stage.put(make_plan())
+        never_seen = replace(
+            an_order(ReservationId(UUID(int=1))), state=OrderState.FAILED, payment_state=PaymentState.FAILED
+        )
+        seen = replace(never_seen, order_id=order_id(2))
+
+        def write(tx: Transaction) -> None:
+            for order in (never_seen, seen):
+                ORDERS.put(tx, order, stage.partition, order.order_id)
+            EVENT_OF_ORDER.put(tx, EVENT_ID, SYSTEM, seen.order_id)
+
+        await stage.engine.submit(Command("write", (stage.partition, SYSTEM), write))
+        refusal = await refused(ErrorCode.ORDER_EXISTS, delete(stage))
+        assert refusal.details == {"order_id": str(seen.order_id)}
 
 
 def an_order(reservation_id: ReservationId) -> OrderRecord:

@@ -8,9 +8,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from handlers.call import ListenerKind
+from storage.schema.ids import EventId
 from tests.handlers.operator_stage import EVENT, OperatorStage, open_stage
 from tests.support.daemon import Client
 from tests.support.events import arena_file
+from tests.support.shopping import enter
+from tests.support.verified import assert_verified
 from ticketd.credentials.api_keys import Scope
 
 
@@ -180,6 +183,70 @@ async def test_an_event_is_deleted_once(stage: OperatorStage) -> None:
     assert (gone.status, gone.code) == (404, "EVENT_NOT_FOUND")
     assert (await stage.daemon.client().get(f"/v1/events/{EVENT}")).status == 404
     assert [deed[1] for deed in await stage.audit()] == ["event.put", "event.delete"]
+
+
+async def test_an_event_of_which_only_payments_failed_is_deleted(stage: OperatorStage) -> None:
+    await stage.put()
+    (seat, *_) = await stage.seat_ids()
+    buyer, held = await stage.hold(seat)
+    card = await buyer.post("/v1/payment-methods", {"type": "CARD", "card_token": "tok_chargeDeclined"})
+    address = {"street": "1 Main St", "city": "Berlin", "postal_code": "10115", "country": "DE"}
+    declined = await buyer.post(
+        "/v1/orders",
+        {
+            "reservation_id": held["reservation_id"],
+            "payment_method_id": card.json["payment_method_id"],
+            "billing_address": address,
+        },
+    )
+    assert declined.status == 402, declined.body
+    assert (await stage.operator.delete(f"/v1/operator/events/{EVENT}")).code == "SEATS_TAKEN"
+    assert (await buyer.delete(f"/v1/reservations/{held['reservation_id']}")).status == 204
+    assert (await stage.operator.delete(f"/v1/operator/events/{EVENT}")).status == 204
+    assert_verified(stage.daemon)
+
+
+async def test_an_event_is_cancelled_for_good_and_its_orders_stay(stage: OperatorStage) -> None:
+    await stage.put()
+    seats = await stage.seat_ids()
+    await stage.order(seats[0])
+    buyer, user = await enter(stage.daemon, EventId(EVENT))
+    for _ in range(2):
+        cancelled = await stage.operator.post(f"/v1/operator/events/{EVENT}/cancel")
+        assert cancelled.status == 200
+        assert cancelled.json == {"event_id": str(EVENT), "availability": "CANCELLED"}
+    (listed,) = (await stage.operator.get("/v1/operator/events")).json["events"]
+    assert (listed["status"], listed["seats"]["sold"]) == ("CANCELLED", 1)
+    shown = (await stage.daemon.client().get(f"/v1/events/{EVENT}")).json
+    assert shown["sale_info"]["status"] == "CANCELLED"
+    wish = {"event_id": str(EVENT), "user_id": str(user), "seat_ids": seats[1:2]}
+    refused = await buyer.post("/v1/seats/reserve", wish)
+    assert (refused.code, refused.json["error"]["details"]["reason"]) == ("SALE_ENDED", "CANCELLED")
+    assert (await stage.put()).json["outcome"] == "unchanged"
+    deeds = [deed[1:] for deed in await stage.audit() if deed[1] != "event.put"]
+    assert deeds == [("event.cancel", str(EVENT), {})]
+    assert_verified(stage.daemon)
+
+
+@pytest.mark.parametrize("event_id", ["nine", str(uuid4())])
+async def test_an_unknown_event_is_not_cancelled(stage: OperatorStage, event_id: str) -> None:
+    refused = await stage.operator.post(f"/v1/operator/events/{event_id}/cancel")
+    assert (refused.status, refused.code) == (404, "EVENT_NOT_FOUND")
+    assert await stage.audit() == []
+
+
+async def test_what_was_set_of_the_room_outlives_an_import(stage: OperatorStage) -> None:
+    await stage.put()
+    await stage.operator.post(f"/v1/operator/rooms/{EVENT}", {"max_active": 7})
+    told = await stage.operator.get(f"/v1/operator/events/{EVENT}")
+    assert told.json["waiting_room"]["max_active"] == 500
+    assert (await stage.put()).json["outcome"] == "unchanged"
+    room = (await stage.operator.post(f"/v1/operator/rooms/{EVENT}", {"resume": True})).json
+    assert room["max_active"] == 7
+    await stage.put(arena_file(waiting_room={"max_active": 501}))
+    room = (await stage.operator.post(f"/v1/operator/rooms/{EVENT}", {"resume": True})).json
+    assert room["max_active"] == 501
+    assert_verified(stage.daemon)
 
 
 async def test_an_event_with_held_seats_or_orders_is_not_deleted(stage: OperatorStage) -> None:

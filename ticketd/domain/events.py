@@ -21,6 +21,7 @@ from storage.schema.layout import (
     COUNTS,
     EVENT,
     EVENT_IDS,
+    EVENT_OF_ORDER,
     OPENINGS,
     ORDERS,
     ROW_PLANS,
@@ -31,8 +32,8 @@ from storage.schema.layout import (
     TOTAL,
     event_partition,
 )
-from storage.schema.records import CountRecord, RowPlanRecord, RowRecord
-from storage.schema.states import SeatState
+from storage.schema.records import CountRecord, OrderRecord, RowPlanRecord, RowRecord
+from storage.schema.states import OrderState, PaymentState, SeatState
 from ticketd.domain.best_seats import openings_of, pack_openings
 from ticketd.domain.event_records import StoredEvent, load_event, plan_of, records_of
 from ticketd.domain.sales import load_sale, load_total
@@ -45,6 +46,8 @@ MAX_SEATS_TOLD: Final = 100
 """So many seats are named in a refusal; all of them are counted."""
 
 _TABLES: Final = (1,), (1001,)  # all tables of a partition; below them lies the engine's own
+
+_SETTLED: Final = frozenset({PaymentState.VOIDED, PaymentState.REFUNDED, PaymentState.FAILED})
 
 _OWNED_SEAT_BYTES: Final = 24
 _ROW_RECORD_BYTES: Final = 64
@@ -63,7 +66,7 @@ class DeleteEvent(msgspec.Struct, frozen=True):
 
 
 class CancelEvent(msgspec.Struct, frozen=True):
-    """An operator cancels an event: nothing more of it is sold."""
+    """An operator cancels an event: no more seats of it can be reserved."""
 
     event_id: EventId
 
@@ -139,25 +142,33 @@ def put_event(tx: Transaction, command: PutEvent) -> PutEventResult:
     )
 
 
-def cancel_event(tx: Transaction, command: CancelEvent) -> None:
-    """Ends the sale of an event for good; again, it changes nothing. Orders and holds stay. Refuses EVENT_NOT_FOUND."""
+def cancel_event(tx: Transaction, command: CancelEvent) -> bool:
+    """Ends the sale of an event for good; answers whether it changed anything, which it does not the second time.
+
+    Orders stay as they are: nothing is refunded by it. Holds end by their own time. Refuses EVENT_NOT_FOUND.
+    """
     sale = load_sale(tx, command.event_id)
-    if not sale.cancelled:
-        partition = event_partition(command.event_id)
-        SALE.put(tx, replace(sale, cancelled=True), partition)
-        tx.emit(partition, EventPut(event_id=command.event_id))
+    if sale.cancelled:
+        return False
+    partition = event_partition(command.event_id)
+    SALE.put(tx, replace(sale, cancelled=True), partition)
+    tx.emit(partition, EventPut(event_id=command.event_id))
+    return True
 
 
 def delete_event(tx: Transaction, command: DeleteEvent) -> None:
-    """Deletes an event of which nothing was ever ordered, with its room and its ended holds.
+    """Deletes an event of which nothing was ever sold, with its room, its ended holds and its payments that failed.
 
-    Refuses, in this order: EVENT_NOT_FOUND; ORDER_EXISTS with ``order_id`` if it has an order, of whatever state;
-    SEATS_TAKEN with ``held`` if seats are held.
+    Refuses, in this order: EVENT_NOT_FOUND; ORDER_EXISTS with ``order_id`` if it has an order that has not FAILED, or
+    one that has while its buyer could see it, or whose money is not settled yet; SEATS_TAKEN with ``held`` if seats are
+    held.
     """
     event_id, partition = command.event_id, event_partition(command.event_id)
     load_sale(tx, event_id)
-    for (order_id,), _ in ORDERS.scan(tx, partition, limit=1):
-        raise Refusal(ErrorCode.ORDER_EXISTS, "This event has orders.", details={"order_id": str(order_id)})
+    for _, order in ORDERS.scan(tx, partition):
+        if not _came_to_nothing(tx, order):
+            told = {"order_id": str(order.order_id)}
+            raise Refusal(ErrorCode.ORDER_EXISTS, "This event has orders.", details=told)
     held = load_total(tx, event_id).held
     if held:
         raise Refusal(ErrorCode.SEATS_TAKEN, details={"held": held})
@@ -169,8 +180,14 @@ def delete_event(tx: Transaction, command: DeleteEvent) -> None:
     tx.emit(partition, EventDeleted(event_id=event_id))
 
 
+def _came_to_nothing(tx: Transaction, order: OrderRecord) -> bool:
+    """Whether an order is a payment that failed, that its buyer never saw as an order, and that moves no money."""
+    seen = EVENT_OF_ORDER.get(tx, SYSTEM, order.order_id) is not None
+    return order.state is OrderState.FAILED and order.payment_state in _SETTLED and not seen
+
+
 def event_plan(reader: Reader, event_id: EventId) -> EventPlan:
-    """The plan of an event as it stands now. Refuses EVENT_NOT_FOUND."""
+    """The plan of an event as it was imported last. Refuses EVENT_NOT_FOUND."""
     stored = load_event(reader, event_id)
     if stored is None:
         raise Refusal(ErrorCode.EVENT_NOT_FOUND, details={"event_id": str(event_id)})
