@@ -14,8 +14,8 @@ from trio.testing import MockClock
 from config.settings import PaymentSettings, Settings
 from storage.engine import Command, Committed, EngineOverloaded, StorageFull, Transaction
 from storage.schema.layout import DUE_ORDERS, ORDERS
-from storage.schema.states import OrderState, PaymentState, ReservationState, SeatState
-from tests.domain.inventory_stage import HOLD_MS, OPENS_MS, order_id
+from storage.schema.states import OrderState, PaymentState, SeatState
+from tests.domain.inventory_stage import OPENS_MS, order_id
 from tests.ports.faulty_gateway import When
 from tests.tasks.payment_stage import PaymentStage, payments
 from ticketd.ports.payments import GatewayState
@@ -26,7 +26,6 @@ from ticketd.tasks.settling import LONGEST_DELAY_MS, REST_MS
 CHALLENGED = "tok_threeDSecure2Required"
 SOLD = (OrderState.PENDING, PaymentState.AUTHORIZED)
 CONFIRMED = (OrderState.CONFIRMED, PaymentState.CAPTURED)
-WAITING = (OrderState.PENDING, PaymentState.REQUIRES_ACTION)
 REFUNDED = (OrderState.CANCELLED, PaymentState.REFUNDED)
 VOIDED = (OrderState.CANCELLED, PaymentState.VOIDED)
 
@@ -293,107 +292,6 @@ async def test_money_taken_by_hand_for_an_order_that_is_over_is_given_back(
         await trio.testing.wait_all_tasks_blocked()
         assert stage.states() == REFUNDED
         assert stage.order().refund_minor == stage.order().total_minor
-        await stage.audit()
-
-
-# --- the buyer has to act -------------------------------------------------------------------------------------------
-
-
-async def test_a_challenge_that_was_met_sells_the_seats(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with payments(tmp_path) as stage, stage.running() as desk:
-        await sell(stage, desk, token=CHALLENGED)
-        assert stage.states() == WAITING
-        assert stage.state("Floor/A/1") is SeatState.RESERVED
-        await stage.until(HOLD_MS - 1)
-        await stage.act(ActionOutcome.COMPLETE)
-        await desk.wake(order_id(1))
-        await trio.testing.wait_all_tasks_blocked()
-        assert stage.states() == CONFIRMED
-        await stage.until(HOLD_MS + 1)
-        await stage.audit()
-
-
-async def test_a_challenge_that_was_failed_leaves_the_hold(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with payments(tmp_path) as stage, stage.running() as desk:
-        await sell(stage, desk, token=CHALLENGED)
-        await stage.act(ActionOutcome.FAIL)
-        await desk.wake(order_id(1))
-        await trio.testing.wait_all_tasks_blocked()
-        assert stage.states() == (OrderState.FAILED, PaymentState.FAILED)
-        hold = stage.reservation(stage.order().reservation_id)
-        assert hold.state is ReservationState.HELD
-        await stage.add_card(1)
-        await stage.place(desk, hold, order=2)
-        await trio.testing.wait_all_tasks_blocked()
-        assert stage.states(2) == CONFIRMED
-        await stage.audit()
-
-
-async def test_a_challenge_that_was_never_met_ends_with_the_hold(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    async with payments(tmp_path) as stage, stage.running() as desk:
-        await sell(stage, desk, token=CHALLENGED)
-        await desk.wake(order_id(1))
-        await stage.until(HOLD_MS - 1)
-        assert stage.states() == WAITING
-        await stage.until(HOLD_MS)
-        assert stage.states() == (OrderState.FAILED, PaymentState.VOIDED)
-        assert stage.state("Floor/A/1") is SeatState.AVAILABLE
-        assert len(stage.gateway.keys_of("fetch")) == 2, "looked at when woken and at the end"
-        await stage.audit()
-
-
-async def test_a_challenge_that_was_met_without_a_word_is_found_at_the_holds_end(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    async with payments(tmp_path) as stage, stage.running() as desk:
-        await sell(stage, desk, token=CHALLENGED)
-        await stage.act(ActionOutcome.COMPLETE)
-        await stage.until(HOLD_MS)
-        # Seats or money: whichever came first at that moment, both agree.
-        assert stage.states() in {CONFIRMED, (OrderState.FAILED, PaymentState.VOIDED)}
-        await stage.audit()
-
-
-async def test_a_challenge_can_be_given_up(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with payments(tmp_path) as stage, stage.running() as desk:
-        await sell(stage, desk, token=CHALLENGED)
-        await stage.cancel()
-        await trio.testing.wait_all_tasks_blocked()
-        assert stage.states() == VOIDED
-        assert stage.state("Floor/A/1") is SeatState.AVAILABLE
-        await stage.act(ActionOutcome.COMPLETE)
-        await desk.wake(order_id(1))
-        await stage.until(HOLD_MS)
-        await stage.audit()
-
-
-async def test_a_challenge_met_after_it_was_given_up_is_voided(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    async with payments(tmp_path) as stage, stage.running() as desk:
-        await sell(stage, desk, token=CHALLENGED)
-        stage.gateway.fail("void")
-        await stage.cancel()
-        await stage.act(ActionOutcome.COMPLETE)
-        await stage.until(10_000)
-        assert stage.states() == VOIDED
-        await stage.audit()
-
-
-async def test_a_challenge_whose_gateway_is_away_at_the_end_is_still_ended(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    async with payments(tmp_path) as stage, stage.running() as desk:
-        await sell(stage, desk, token=CHALLENGED)
-        stage.gateway.fail("fetch", times=3)
-        await stage.until(HOLD_MS)
-        assert stage.states() == WAITING
-        assert stage.state("Floor/A/1") is SeatState.AVAILABLE, "nobody else waits for it"
-        await stage.audit(at_rest=False)
-        await stage.until(HOLD_MS + 35_000)
-        assert stage.states() == (OrderState.FAILED, PaymentState.VOIDED)
         await stage.audit()
 
 
