@@ -43,11 +43,12 @@ Lines = Callable[[], str]
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
     """Reads what was written to standard error. The logs of the process are put back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    root, ours = logging.getLogger(), logging.getLogger("ticketd")
+    handlers, level, our_level = root.handlers, root.level, ours.level
     yield lambda: capsys.readouterr().err
     root.handlers = handlers
     root.setLevel(level)
+    ours.setLevel(our_level)
     structlog.reset_defaults()
 
 
@@ -147,18 +148,19 @@ def test_libraries_write_in_the_same_form(lines: Lines) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "told"), [("debug", "diwe"), ("info", "iwe"), ("warning", "we"), ("error", "e")]
+    ("level", "ours", "libraries"),
+    [("debug", "diwe", "we"), ("info", "iwe", "we"), ("warning", "we", "we"), ("error", "e", "e")],
 )
 def test_the_level_says_what_is_told(
-    lines: Lines, level: Literal["debug", "info", "warning", "error"], told: str
+    lines: Lines, level: Literal["debug", "info", "warning", "error"], ours: str, libraries: str
 ) -> None:
     set_up_logs(LogSettings(format="json", level=level))
-    for log in (structlog.get_logger("here"), logging.getLogger("there")):
+    for log in (structlog.get_logger("ticketd.here"), logging.getLogger("library")):
         log.debug("d")
         log.info("i")
         log.warning("w")
         log.error("e")
-    assert "".join(json.loads(line)["event"] for line in lines().splitlines()) == told * 2
+    assert "".join(json.loads(line)["event"] for line in lines().splitlines()) == ours + libraries
 
 
 def test_what_cannot_be_encoded_is_told_all_the_same(lines: Lines) -> None:

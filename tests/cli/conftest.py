@@ -42,11 +42,12 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
     """A command sets up the logs of its process; the next test must not notice."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    root, ours = logging.getLogger(), logging.getLogger("ticketd")
+    handlers, level, our_level = root.handlers, root.level, ours.level
     yield
     root.handlers = handlers
     root.setLevel(level)
+    ours.setLevel(our_level)
     structlog.reset_defaults()
 
 

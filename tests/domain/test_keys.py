@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from config.settings import StorageSettings
 from storage.clock import SystemClock
@@ -120,11 +121,16 @@ def test_only_missing_kinds_are_added(engine: InlineEngine) -> None:
 
 
 def test_a_rotation_retires_the_others_of_its_kind_alone(engine: InlineEngine) -> None:
+    long_retired = replace(candidate("user", 9), retired_at_ms=7)
+    do(engine, lambda tx: SIGNING_KEYS.put(tx, long_retired, SYSTEM, "user", long_retired.kid))
     do(engine, lambda tx: add_missing_signing_keys(tx, (candidate("user", 1), candidate("queue", 1))))
     for number in (2, 3):
         fresh = candidate("user", number)
         do(engine, lambda tx, fresh=fresh: rotate_signing_key(tx, fresh))  # type: ignore[misc]  # bound in the loop
-    in_force = {(key.kind, key.kid): key.retired_at_ms is None for key in signing_keys(engine)}
+    stored = signing_keys(engine)
+    assert long_retired in stored
+    stored.remove(long_retired)
+    in_force = {(key.kind, key.kid): key.retired_at_ms is None for key in stored}
     assert in_force == {
         ("user", candidate("user", 1).kid): False,
         ("user", candidate("user", 2).kid): False,
