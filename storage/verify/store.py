@@ -13,7 +13,7 @@ from uuid import UUID
 from storage.change_log import read_high_water_ms
 from storage.engine import Key, Partition, Reader
 from storage.keys import MAX_INT, key_range
-from storage.partitions import partitions
+from storage.partitions import partitions, stray_keys
 from storage.schema.ids import EventId, UserId
 from storage.schema.layout import BUYER_PREFIX, SYSTEM, buyer_partition, event_of, event_partition
 from storage.schema.tables import RecordUnreadable
@@ -84,13 +84,7 @@ _AFTER_ALL_KEYS: Final = b"\xff" * 512
 def verify_store(reader: Reader) -> Iterator[Problem]:
     """Everything that is wrong in the whole store. ``reader`` is a snapshot that can read all partitions."""
     yield from _check_stray_keys(reader)
-    previous = (0, b"")
     for partition in partitions(reader):
-        if (len(partition), partition) <= previous:
-            text = "a key is cut off in its partition's name; what follows it was not looked at"
-            yield Problem(invariant="key-has-partition", where=f"partition {partition.hex()}", text=text)
-            return
-        previous = (len(partition), partition)
         yield from _verify_partition(reader, partition)
 
 
@@ -163,5 +157,10 @@ def _check_stray_keys(reader: Reader) -> Iterator[Problem]:
     """Every key begins with the length of a partition's name."""
     for lo, hi in ((b"\x00", b"\x01"), (bytes((_LONGEST_NAME_BYTES + 1,)), _AFTER_ALL_KEYS)):
         for key, _ in reader.scan(Key(lo), Key(hi)):
-            text = "it begins with no partition's name"
-            yield Problem(invariant="key-has-partition", where=f"key {key.hex()}", text=text)
+            yield _no_partition(key, "it begins with no partition's name")
+    for key in stray_keys(reader):
+        yield _no_partition(key, "it is cut off in its partition's name, or lies behind that partition's end")
+
+
+def _no_partition(key: Key, text: str) -> Problem:
+    return Problem(invariant="key-has-partition", where=f"key {key.hex()}", text=text)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.change_log import ENGINE_PARTITION
-from storage.engine import Partition
+from storage.engine import Key, Partition
 from storage.keys import pack_key
 from storage.lmdb_engine import open_lmdb
-from storage.partitions import partitions
+from storage.partitions import partitions, stray_keys
 from tests.storage.stores import MIB
 
 names = st.one_of(
@@ -41,6 +41,29 @@ def test_partitions_with_a_prefix_come_in_order(
         assert list(partitions(view, prefix, after)) == [name for _, name in meant]
         view.close()
         backend.close()
+
+
+def test_keys_that_lie_in_no_partition_are_passed_over_and_told(tmp_path: Path) -> None:
+    good = [pack_key(Partition(name), 1) for name in (b"ab", b"abcde", b"abzzz", b"zzzzz", b"\xff" * 64)]
+    behind = [Key(b"\x02ab\xff"), Key(b"\x02ab\xff\xff" + bytes(500)), Key(b"\x40" + b"\xff" * 65)]
+    cut_off = [
+        Key(b"\x05"),
+        Key(b"\x05ab"),
+        Key(b"\x05abc"),
+        Key(b"\x05zzzz"),
+        Key(b"\x06zz"),
+        Key(b"\x40" * 64),
+    ]
+    stray = sorted([*behind, *cut_off])
+    backend = open_lmdb(tmp_path / "store", 4 * MIB, synced=False)
+    backend.apply([(key, b"") for key in sorted([*good, *stray])], [])
+    view = backend.view()
+    assert list(partitions(view)) == [b"ab", b"abcde", b"abzzz", b"zzzzz", b"\xff" * 64]
+    assert list(partitions(view, b"ab")) == [b"ab", b"abcde", b"abzzz"]
+    assert list(partitions(view, after=Partition(b"ab"))) == [b"abcde", b"abzzz", b"zzzzz", b"\xff" * 64]
+    assert list(stray_keys(view)) == stray
+    view.close()
+    backend.close()
 
 
 def test_one_seek_for_each_partition_however_much_it_holds(

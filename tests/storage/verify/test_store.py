@@ -65,9 +65,16 @@ def test_a_key_of_no_partition(damage: Damage, key: bytes) -> None:
     assert damage.found() == ["key-has-partition"]
 
 
-def test_a_key_that_is_cut_off_in_its_partition(damage: Damage) -> None:
-    damage.tx.put(Key(b"\x12ab"), b"\x01")
-    assert damage.counted()["key-has-partition"] == 1
+@pytest.mark.parametrize("key", [b"\x01", b"\x11e", b"\x12ab", b"\x01s\xff" + bytes(9)])
+def test_a_key_that_is_cut_off_in_its_partition_or_lies_behind_it(damage: Damage, key: bytes) -> None:
+    damage.tx.put(Key(key), b"\x01")
+    assert damage.found() == ["key-has-partition"]
+
+
+def test_what_follows_a_key_that_is_cut_off_is_looked_at(damage: Damage) -> None:
+    damage.tx.put(Key(b"\x11e"), b"\x01")
+    damage.change(ROOM, waiting=7)
+    assert damage.found() == ["key-has-partition", "room-equals-recount"]
 
 
 def test_every_problem_is_found_lazily(damage: Damage) -> None:
