@@ -43,6 +43,9 @@ class Backend(Protocol):
     def room_bytes(self) -> int:
         """How much may still be written before the reserve is touched that is kept for deletions; may be negative."""
 
+    def disk_room_bytes(self) -> int:
+        """By how much the free space of the disk is above what must stay free; negative if it is below. Asked often."""
+
     def used_bytes(self) -> int:
         """How much of the reserved space is in use."""
 

@@ -119,7 +119,7 @@ class Batch:
         if command.may_use_reserve or self.room_bytes >= _PAGE_FILL * put_bytes:
             return
         if overlay.growth_bytes() > 0:
-            raise StorageFull("what is left of the reserved space is kept for releases and deletions")
+            raise StorageFull("what is left of the space is kept for releases and deletions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +186,10 @@ class GroupCommit:
     def newest_size(self) -> int:
         """How many commands the batch holds that takes commands."""
         return len(self._batches[-1].outcomes) if self._batches else 0
+
+    def has_room(self) -> bool:
+        """Whether anything may still grow without the space that is kept back. Raises what the backend raises."""
+        return self._backend.disk_room_bytes() >= 0 and self._backend.room_bytes() > 0
 
     def begin(self) -> Writes | None:
         """Closes the oldest batch: what to write for it, or None if it wrote nothing. There must be work.
@@ -274,7 +278,7 @@ class GroupCommit:
         """The batch that takes commands: the newest one, or a new one on top if that is closed or full."""
         batches = self._batches
         if not batches:
-            room_bytes = self._backend.room_bytes()
+            room_bytes = self._room_bytes()
             self._view = self._backend.view()
             batches.append(Batch(self._view, room_bytes))
         elif (self._committing and len(batches) == 1) or len(batches[-1].outcomes) >= self._batch_max:
@@ -284,10 +288,15 @@ class GroupCommit:
     def _stand_on_what_is_durable(self) -> None:
         self._view = self._backend.view()
         self._batches[0].overlay.rebase(self._view)
-        room_bytes = self._backend.room_bytes()
+        room_bytes = self._room_bytes()
         for batch in self._batches:
             room_bytes -= _PAGE_FILL * batch.put_bytes
             batch.room_bytes = room_bytes
+
+    def _room_bytes(self) -> int:
+        """What growth may take of the map: nothing, where the disk has less free than is to be kept."""
+        room_bytes = self._backend.room_bytes()
+        return room_bytes if self._backend.disk_room_bytes() >= 0 else min(room_bytes, 0)
 
     def _settle(self, job: Job, outcome: Committed[object] | Exception) -> None:
         counters = self.counters

@@ -1,7 +1,8 @@
 """The data folder: who owns it, whether it can be used, and where the store lies in it.
 
-One process at a time owns a folder, by a lock that the system lets go of when the process ends, however it ends. The
-names of the files that other parts keep in the folder are their own.
+One process at a time owns a folder, by a lock that the system lets go of when the process ends, however it ends. A
+folder that holds something else is not made a store of. The files that other parts keep in the folder are their own
+affair; only their names are known here.
 """
 
 from __future__ import annotations
@@ -13,9 +14,16 @@ from pathlib import Path
 from types import TracebackType
 
 from storage.engine import StorageError
+from storage.free_space import free_bytes
 
 STORE_FILE = "ticketd.lmdb"
 LOCK_FILE = "ticketd.lock"
+
+# What may lie in a folder before there is a store in it: what an earlier start made, and what a new file system has.
+_OWN_NAMES = frozenset(
+    {LOCK_FILE, f"{STORE_FILE}-lock", "operator.sock", "demo-api-key", "outbox", "lost+found"}
+)
+_OWN_PREFIX = "sandbox-payments.sqlite"
 
 _PATIENCE = 5
 _PAUSE_SECONDS = 0.01
@@ -33,10 +41,11 @@ class DataFolder:
         """Takes the folder for this process; makes it, readable by its owner alone, if ``create`` is set.
 
         The folder that it is to lie in must exist. Refuses with StorageError, in this order: a folder that is missing
-        or cannot be made, something that is no folder, one that cannot be written, one that another process owns (named
-        by its id), less than ``min_free_bytes`` free.
+        or cannot be made, something that is no folder, one that holds other things and no store, one that cannot be
+        written, one that another process owns (named by its id), less than ``min_free_bytes`` free.
         """
         check_folder(path, create=create)
+        _check_not_foreign(path)
         lock = _open_lock(path)
         try:
             _take_lock(path, lock)
@@ -97,6 +106,16 @@ def owner_pid(path: Path) -> int | None:
     return None
 
 
+def _check_not_foreign(path: Path) -> None:
+    try:
+        names = set(os.listdir(path))
+    except OSError as error:
+        raise StorageError(f"the data folder {path} cannot be used: {error.strerror}") from error
+    foreign = {name for name in names - _OWN_NAMES if not name.startswith(_OWN_PREFIX)}
+    if foreign and STORE_FILE not in names:
+        raise StorageError(f"the folder {path} is not empty and holds no store of ticketd's")
+
+
 def _open_lock(path: Path) -> int:
     try:
         return os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -138,8 +157,7 @@ def _pid_in(lock: int) -> int:
 
 
 def _check_free(path: Path, min_free_bytes: int) -> None:
-    disk = os.statvfs(path)
-    free = disk.f_bavail * disk.f_frsize
+    free = free_bytes(path)
     if free < min_free_bytes:
         raise StorageError(
             f"the data folder {path} has {free} bytes free on its disk; at least {min_free_bytes} are needed"

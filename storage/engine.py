@@ -47,7 +47,7 @@ class EngineOverloaded(Exception):
 
 
 class StorageFull(Exception):
-    """The reserved space is used up. The command was rolled back; reads and deletions go on."""
+    """The reserved space or the disk is used up. The command was rolled back; reads and deletions go on."""
 
 
 class StorageError(Exception):
@@ -174,6 +174,9 @@ class Engine(Protocol):
 
     def is_running(self) -> bool:
         """Whether the engine takes commands: it was started, and has neither ended nor failed."""
+
+    def takes_growth(self) -> bool:
+        """Whether commands that make the store larger are taken: it runs, and has more space than is kept back."""
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Calls ``subscriber`` with the changes of each commit, in commit order, in the event loop's thread, before any

@@ -19,6 +19,7 @@ import msgspec
 
 from storage.change_log import FORMAT_KEY
 from storage.engine import Key, StorageError, StorageFull
+from storage.free_space import FreeSpace
 
 FORMAT = 1
 _MARKER_SCHEMA = b"\x01"
@@ -98,12 +99,15 @@ class LmdbView:
 
 
 class LmdbBackend:
-    """The backend over one open LMDB file. ``reserve_bytes`` of the map are kept for deletions."""
+    """The backend over one open LMDB file. ``reserve_bytes`` of the map are kept for deletions, as are
+    ``min_free_bytes`` of the disk."""
 
-    def __init__(self, env: lmdb.Environment, path: Path, reserve_bytes: int) -> None:
+    def __init__(self, env: lmdb.Environment, path: Path, reserve_bytes: int, min_free_bytes: int) -> None:
         self._env = env
         self._path = path
         self._reserve_bytes = reserve_bytes
+        self._min_free_bytes = min_free_bytes
+        self._free = FreeSpace(path)
         self._map_bytes = int(env.info()["map_size"])
 
     @property
@@ -136,6 +140,9 @@ class LmdbBackend:
     def room_bytes(self) -> int:
         return self._map_bytes - self.used_bytes() - self._reserve_bytes
 
+    def disk_room_bytes(self) -> int:
+        return self._free.bytes() - self._min_free_bytes
+
     def used_bytes(self) -> int:
         stat = self._env.stat()
         pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] + 2
@@ -149,12 +156,18 @@ class LmdbBackend:
 
 
 def open_lmdb(
-    path: Path, map_size_bytes: int, *, read_only: bool = False, synced: bool = True
+    path: Path,
+    map_size_bytes: int,
+    *,
+    read_only: bool = False,
+    synced: bool = True,
+    min_free_bytes: int = 0,
 ) -> LmdbBackend:
     """Opens the store in the file ``path``, making it if it is not there and ``read_only`` is off.
 
     ``map_size_bytes`` is the address space reserved for it (the file itself grows only as it is used); an eighth of it,
-    at most 64 MiB, is kept for deletions. ``synced=False`` gives up durability and is for simulations alone.
+    at most 64 MiB, is kept for deletions, as is what is free on the disk below ``min_free_bytes``. ``synced=False``
+    gives up durability and is for simulations alone.
     Refuses with StorageError, in this order: a path that cannot be opened as a file for reading (and writing), a file
     that is not LMDB, a map smaller than the data, a file shorter than its data, an LMDB file that is not ours, a newer
     format.
@@ -186,7 +199,8 @@ def open_lmdb(
     except StorageError:
         env.close()
         raise
-    return LmdbBackend(env, path, min(_LARGEST_RESERVE_BYTES, map_size_bytes // _RESERVE_SHARE))
+    reserve_bytes = min(_LARGEST_RESERVE_BYTES, map_size_bytes // _RESERVE_SHARE)
+    return LmdbBackend(env, path, reserve_bytes, min_free_bytes)
 
 
 def _check_file(path: Path, read_only: bool) -> None:

@@ -25,7 +25,9 @@ def open_engine(
     ``DataFolder.open`` and ``open_lmdb`` refuse, in that order.
     """
     with DataFolder.open(data, min_free_bytes=settings.min_free_bytes) as folder:
-        backend = open_lmdb(folder.store_path, settings.map_size_bytes)
+        backend = open_lmdb(
+            folder.store_path, settings.map_size_bytes, min_free_bytes=settings.min_free_bytes
+        )
         try:
             limits = WriterLimits(batch_max=settings.batch_max, queue_max=settings.queue_max)
             yield ThreadedEngine(backend, clock, codec, limits)
@@ -42,7 +44,12 @@ def open_inline_engine(
     ``synced=False`` gives up durability and is for simulations alone. Refuses what ``open_engine`` refuses.
     """
     with DataFolder.open(data, min_free_bytes=settings.min_free_bytes) as folder:
-        backend = open_lmdb(folder.store_path, settings.map_size_bytes, synced=synced)
+        backend = open_lmdb(
+            folder.store_path,
+            settings.map_size_bytes,
+            synced=synced,
+            min_free_bytes=settings.min_free_bytes,
+        )
         try:
             yield InlineEngine(backend, clock, codec)
         finally:

@@ -111,6 +111,10 @@ class WritingEngine(StoreReads, abc.ABC):
         """Whether commands are taken."""
         return self._state is State.RUNNING
 
+    def takes_growth(self) -> bool:
+        """Whether commands are taken that make the store larger."""
+        return self.is_running() and self._commits.has_room()
+
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         self._subscribers = [*self._subscribers, subscriber]
 

@@ -5,7 +5,8 @@
        └─ tasks              rooms · holds · payments · transfers · mails · housekeeping
           └─ listeners       operator · public: they start last and stop first
 
-A task that fails takes the whole tree with it: a half-dead daemon that still answers is the worst state there is.
+A task that fails takes the whole tree with it: a half-dead daemon that still answers is the worst state there is. Where
+it is the store that fails, those who wait for it are answered first, which takes a second at most.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -28,9 +29,10 @@ from handlers.routes import ENDPOINTS
 from handlers.serve import Server
 from handlers.services import Services
 from storage.clock import Clock, SystemClock
-from storage.engine import Engine
+from storage.engine import EngineStopped, OutcomeUnknown, StorageError
 from storage.open import open_engine
 from storage.schema.events import EVENT_CODEC
+from storage.writer import WritingEngine
 from ticketd.app import Place, build_services
 from ticketd.first_start import prepare_store
 from ticketd.front.limits import FrontLimits
@@ -79,27 +81,50 @@ async def run_daemon(
     Raises StorageError or ListenError if it cannot start, and whatever a part of it failed with.
     """
     clock = SystemClock()
-    stop = trio.Event()
+    end = _End(on_ready, after_ready)
     async with trio.open_nursery() as signals:
-        await signals.start(_watch_signals, stop)
+        await signals.start(_watch_signals, end.stop)
         with open_engine(data, settings.storage, clock, EVENT_CODEC) as engine:
             async with trio.open_nursery() as writer:
-                await writer.start(engine.run)
-                await _run_above_writer(settings, data, engine, clock, _End(stop, on_ready, after_ready))
+                await writer.start(_run_writer, engine, end)
+                try:
+                    await _run_above_writer(settings, data, engine, clock, end)
+                except* (EngineStopped, OutcomeUnknown):
+                    # Where the store has failed, the writer says why, in one sentence.
+                    if engine.is_running():
+                        raise
+                finally:
+                    end.answered.set()
                 writer.cancel_scope.cancel()
         signals.cancel_scope.cancel()
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """How the daemon tells that it is ready, and how it learns that it is to stop."""
+    """How the daemon tells that it is ready, how it learns that it is to stop, and when all answers are given."""
 
-    stop: trio.Event
     on_ready: OnReady
     after_ready: AfterReady | None
+    stop: trio.Event = field(default_factory=trio.Event)
+    answered: trio.Event = field(default_factory=trio.Event)
 
 
-async def _run_above_writer(settings: Settings, data: Path, engine: Engine, clock: Clock, end: _End) -> None:
+async def _run_writer(
+    engine: WritingEngine, end: _End, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """The writer. If the store fails, the listeners are told to stop, and may bring out the answers that are left."""
+    try:
+        await engine.run(task_status=task_status)
+    except StorageError:
+        end.stop.set()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _LEFT_FOR_ANSWERS_SECONDS):
+            await end.answered.wait()
+        raise
+
+
+async def _run_above_writer(
+    settings: Settings, data: Path, engine: WritingEngine, clock: Clock, end: _End
+) -> None:
     await prepare_store(engine, clock.now_ms())
     listeners = ExitStack()
     with listeners:
@@ -113,9 +138,20 @@ async def _run_above_writer(settings: Settings, data: Path, engine: Engine, cloc
         place = Place(data=data, public_url=url)
         services = build_services(settings, place, engine, clock, outside)
         async with trio.open_nursery() as tasks:
-            await tasks.start(run_tasks, services, outside.mailer)
+            await tasks.start(_run_tasks_over_store, services, outside.mailer)
             await _serve(services, public, operator, end)
             tasks.cancel_scope.cancel()
+
+
+async def _run_tasks_over_store(
+    services: Services, mailer: Mailer, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """The tasks. That they cannot go on without the store ends them alone: the writer ends the rest, and says why."""
+    try:
+        await run_tasks(services, mailer, task_status=task_status)
+    except* (EngineStopped, OutcomeUnknown):
+        if services.engine.is_running():
+            raise
 
 
 async def run_tasks(
@@ -182,6 +218,8 @@ def front_limits(settings: ServerSettings) -> FrontLimits:
     )
 
 
+_LEFT_FOR_ANSWERS_SECONDS: Final = 1
+"""When the store has failed, what the listeners have to answer those who waited for it."""
 _LEFT_FOR_THE_REST_SECONDS: Final = 2
 """Of the time to shut down, what the tasks and the writer have after the listeners."""
 

@@ -42,6 +42,18 @@ async def test_without_its_store_it_lives_and_is_not_ready(
     assert int(answer.headers["retry-after"]) > 0
 
 
+async def test_without_room_to_grow_it_lives_and_is_not_ready(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.lmdb_engine.LmdbBackend.disk_room_bytes", lambda _: -1)
+    client = nobody(daemon, ListenerKind.PUBLIC)
+    assert (await client.get("/healthz")).status == 200
+    answer = await client.get("/readyz")
+    assert (answer.status, answer.code) == (503, "STORAGE_UNAVAILABLE")
+    monkeypatch.setattr("storage.lmdb_engine.LmdbBackend.disk_room_bytes", lambda _: 0)
+    assert (await client.get("/readyz")).status == 200
+
+
 async def test_liveness_touches_no_store(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     def snapshot(*_: object) -> None:
         raise AssertionError("the store was read")

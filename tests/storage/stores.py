@@ -52,6 +52,7 @@ class FaultyBackend:
         self.before_staged: Callable[[], None] = lambda: None
         self.before_view: Callable[[], None] = lambda: None
         self.room: int | None = None
+        self.disk_room: int | None = None
         self.tells_staged = True
 
     @property
@@ -77,6 +78,9 @@ class FaultyBackend:
 
     def room_bytes(self) -> int:
         return self._real.room_bytes() if self.room is None else self.room
+
+    def disk_room_bytes(self) -> int:
+        return self._real.disk_room_bytes() if self.disk_room is None else self.disk_room
 
     def used_bytes(self) -> int:
         return self._real.used_bytes()

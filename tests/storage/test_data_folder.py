@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.data_folder import LOCK_FILE, DataFolder, check_folder, owner_pid
+from storage.data_folder import LOCK_FILE, STORE_FILE, DataFolder, check_folder, owner_pid
 from storage.engine import StorageError
 from tests.storage.permissions import as_nobody, needs_another_user, world_folder
+from ticketd.demo.demo import KEY_FILE
+from ticketd.places import OUTBOX_FOLDER, SANDBOX_FILE, SOCKET_FILE
 
 HOLD = """
 import sys, time
@@ -35,6 +37,7 @@ def test_a_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 def test_a_folder_that_is_there_keeps_its_mode_and_files(tmp_path: Path) -> None:
     path = tmp_path / "data"
     path.mkdir(mode=0o750)
+    (path / STORE_FILE).touch()
     (path / "mine").write_text("mine")
     DataFolder.open(path).close()
     assert path.stat().st_mode & 0o777 == 0o750
@@ -127,6 +130,27 @@ def test_too_little_space_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert owner_pid(tmp_path) is None
     else:
         DataFolder.open(tmp_path, min_free_bytes=free).close()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".profile", "ticketd.lmdb.old", "sandbox", "ticketd"])
+def test_a_folder_of_other_things_is_refused_and_left_as_it_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / OUTBOX_FOLDER).mkdir()
+    with pytest.raises(
+        StorageError, match=f"^the folder {tmp_path} is not empty and holds no store of ticketd's$"
+    ):
+        DataFolder.open(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {name, OUTBOX_FOLDER}
+    (tmp_path / STORE_FILE).touch()
+    DataFolder.open(tmp_path).close()
+
+
+def test_what_an_earlier_start_made_is_not_foreign(tmp_path: Path) -> None:
+    for name in (LOCK_FILE, f"{STORE_FILE}-lock", SOCKET_FILE, KEY_FILE, SANDBOX_FILE, f"{SANDBOX_FILE}-wal"):
+        (tmp_path / name).touch()
+    for name in (OUTBOX_FOLDER, "lost+found"):
+        (tmp_path / name).mkdir()
+    DataFolder.open(tmp_path).close()
 
 
 @needs_another_user

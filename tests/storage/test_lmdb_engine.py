@@ -141,6 +141,16 @@ def test_of_a_large_map_no_more_than_64_mib_are_kept(path: Path) -> None:
     backend.close()
 
 
+@pytest.mark.parametrize("above", [-1, 0, 1])
+def test_the_room_on_the_disk_is_what_is_free_above_what_is_to_be_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch, above: int
+) -> None:
+    monkeypatch.setattr("storage.free_space.free_bytes", lambda _: 5 * MIB + above)
+    backend = open_lmdb(path, MIB, synced=False, min_free_bytes=5 * MIB)
+    assert backend.disk_room_bytes() == above
+    backend.close()
+
+
 def test_the_file_is_the_owners_alone(backend: LmdbBackend, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.with_name("store.lmdb-lock").stat().st_mode & 0o777 == 0o600

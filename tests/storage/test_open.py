@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from storage.data_folder import owner_pid
 from storage.engine import StorageError
 from storage.keys import pack_key
 from storage.open import open_engine, open_inline_engine, open_reader
+from storage.writer import WritingEngine
 from tests.storage.stores import CODEC, HALL, MIB, HandClock, count_command, put_command, running
 
 SETTINGS = StorageSettings(map_size_bytes=64 * MIB)
@@ -44,6 +47,25 @@ def test_reading_where_there_is_no_store_is_refused_and_makes_none(tmp_path: Pat
         with pytest.raises(StorageError, match=message), open_reader(path, SETTINGS, HandClock(), CODEC):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("opens", [open_engine, open_inline_engine])
+@pytest.mark.parametrize(("left", "grows"), [(-1, False), (0, True), (1, True)])
+async def test_the_disk_is_watched_while_the_store_is_open(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    opens: Callable[..., AbstractContextManager[WritingEngine]],
+    left: int,
+    grows: bool,
+) -> None:
+    kept = SETTINGS.min_free_bytes
+    monkeypatch.setattr("storage.free_space.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("storage.free_space.free_bytes", lambda _: kept)
+    with opens(tmp_path, SETTINGS, HandClock(), CODEC) as engine:
+        async with running(engine):
+            await engine.submit(put_command(KEY, b"1"))
+            monkeypatch.setattr("storage.free_space.free_bytes", lambda _: kept + left)
+            assert engine.takes_growth() == grows
 
 
 @pytest.mark.parametrize("inline", [False, True])
