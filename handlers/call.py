@@ -124,9 +124,14 @@ class Call(Generic[Body_co]):
     def query_as(self, form: type[Q]) -> Q:
         """The query as a struct; what does not fit is INVALID_REQUEST."""
         try:
-            return msgspec.convert(dict(self.query), form, strict=False, str_keys=True)
+            found = msgspec.convert(dict(self.query), form, strict=False, str_keys=True)
         except msgspec.ValidationError as error:
             raise Refusal(ErrorCode.INVALID_REQUEST, details={"query": str(error)}) from None
+        for name in form.__struct_fields__:
+            # The text "null" is no value of a field that is not text; msgspec takes it for a field left out.
+            if name in self.query and getattr(found, name) is None:
+                raise Refusal(ErrorCode.INVALID_REQUEST, details={"query": f"{name} cannot be null"})
+        return found
 
 
 AnyCall = Call[msgspec.Struct | None]

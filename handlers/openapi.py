@@ -16,6 +16,7 @@ from handlers.call import JSON_TYPE
 from handlers.endpoint import BodyEncoding, Credential, Door, Endpoint, Token
 from handlers.errors import ErrorAnswer
 from handlers.openapi_text import INTRODUCTION, PART_TEXTS, TITLE
+from handlers.pages import HTML_TYPE
 from handlers.wire.common import END
 from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode
@@ -178,13 +179,14 @@ def error_codes(line: Endpoint) -> list[ErrorCode]:
     """Every code that an endpoint may give: those of its line, and those that follow from its credential and body."""
     codes = dict.fromkeys(line.errors)
     credential = line.credential
-    # A credential that is sent must be good also where none is needed.
-    codes[ErrorCode.API_KEY_INVALID] = None
-    codes |= dict.fromkeys(
-        (ErrorCode.TOKEN_INVALID, ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_KIND_NOT_ALLOWED)
-    )
-    if credential.kinds & _BOUND_KINDS:
-        codes[ErrorCode.DEVICE_MISMATCH] = None
+    if credential.scopes or line.path.startswith("/v1/"):
+        # A credential that is sent to the API must be good also where none is needed.
+        codes[ErrorCode.API_KEY_INVALID] = None
+        codes |= dict.fromkeys(
+            (ErrorCode.TOKEN_INVALID, ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_KIND_NOT_ALLOWED)
+        )
+        if credential.kinds & _BOUND_KINDS:
+            codes[ErrorCode.DEVICE_MISMATCH] = None
     if credential.scopes:
         codes |= dict.fromkeys((ErrorCode.SCOPE_MISSING, ErrorCode.INVALID_REQUEST))
         if TokenKind.QUEUE not in credential.kinds:
@@ -218,6 +220,9 @@ def _responses(line: Endpoint, schemas: _Schemas) -> Document:
             "headers": {"X-Request-ID": {"schema": {"type": "string", "format": "uuid"}}},
             "content": {JSON_TYPE: {"schema": schemas.ref(ErrorAnswer)}},
         }
+        if line.media_type == HTML_TYPE and not set(codes).isdisjoint(line.errors):
+            # What a page refuses it may tell on a page.
+            response["content"][HTML_TYPE.partition(";")[0]] = {}
         if status in _RETRY_STATUSES:
             response["headers"]["Retry-After"] = {"schema": {"type": "integer"}}
         responses[str(status)] = response

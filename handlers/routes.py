@@ -466,6 +466,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         rate=RateClass.TRANSFERS,
         query=ClaimQuery,
         media_type=HTML_TYPE,
+        errors=(ErrorCode.TRANSFER_NOT_FOUND, ErrorCode.TRANSFER_EXPIRED),
     ),
     # --- the daemon's own face ---
     Endpoint(
@@ -532,7 +533,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         credential=OPEN,
         rate=RateClass.UNLIMITED,
         media_type=CONTENT_TYPE,
-        errors=(ErrorCode.NOT_FOUND,),
+        errors=(ErrorCode.API_KEY_INVALID, ErrorCode.SCOPE_MISSING, ErrorCode.NOT_FOUND),
         door=Door.BOTH,
     ),
     # --- operator ---

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from handlers.answers import encode_json
 from handlers.endpoint import Door, Endpoint, Token
 from handlers.openapi import build_document, error_codes
 from handlers.openapi_text import PART_TEXTS
+from handlers.pages import HTML_TYPE
 from handlers.routes import ENDPOINTS
 from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode
@@ -76,15 +78,16 @@ def test_an_operation_says_all_that_its_line_does(line: Endpoint) -> None:
 
 @pytest.mark.parametrize("line", PUBLIC, ids=NAMES)
 def test_every_error_is_described_under_its_status(line: Endpoint) -> None:
-    responses = operation(line)["responses"]
+    responses = copy.deepcopy(operation(line)["responses"])
     codes = error_codes(line)
     for code in codes:
         assert f"`{code.name}`" in responses[str(code.status)]["description"]
     errors = {status for status in responses if int(status) >= 400}
     assert errors == {str(code.status) for code in codes}
     for status in errors:
-        (media,) = responses[status]["content"].values()
-        assert media["schema"] == {"$ref": "#/components/schemas/ErrorAnswer"}
+        content = responses[status]["content"]
+        assert content.pop("application/json") == {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}
+        assert not content or line.media_type == HTML_TYPE
         assert ("Retry-After" in responses[status]["headers"]) is (status in {"429", "503"})
 
 
