@@ -26,7 +26,6 @@ from storage.verify.problem import Problem
 _VALID: Final = frozenset({TicketState.ACTIVE, TicketState.TRANSFER_PENDING})
 """The states of a ticket whose code opens a door."""
 
-_OF_CONFIRMED: Final = _VALID | {TicketState.USED}
 _TICKETED: Final = frozenset({OrderState.CONFIRMED, OrderState.CANCELLED})
 
 

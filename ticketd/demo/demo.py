@@ -30,7 +30,7 @@ KEY_FILE: Final = "demo-api-key"
 EVENT_FILES: Final = ("arena.json", "theatre.json", "club.json")
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
-_YEAR_MS: Final = 364 * _DAY_MS
+_52_WEEKS_MS: Final = 364 * _DAY_MS
 """Whole weeks, so that an event stays on its day of the week."""
 _AHEAD_MS: Final = 30 * _DAY_MS
 
@@ -74,9 +74,9 @@ def told(demo: Demo) -> str:
 
 
 def upcoming(plan: EventPlan, now_ms: int) -> EventPlan:
-    """The plan, so many years later that its event is at least 30 days ahead."""
-    years = max(0, -((plan.date_ms - now_ms - _AHEAD_MS) // _YEAR_MS))
-    later_ms = years * _YEAR_MS
+    """The plan, so many times 52 weeks later that its event is at least 30 days ahead."""
+    rounds = max(0, -((plan.date_ms - now_ms - _AHEAD_MS) // _52_WEEKS_MS))
+    later_ms = rounds * _52_WEEKS_MS
     return replace(
         plan,
         date_ms=plan.date_ms + later_ms,

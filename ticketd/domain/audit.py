@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from storage.engine import Reader, Transaction
+from storage.engine import Transaction
 from storage.schema.layout import AUDIT, SYSTEM
 from storage.schema.records import AuditRecord
 
@@ -32,8 +32,3 @@ def record_deed(tx: Transaction, deed: Deed) -> None:
         detail=deed.detail,
     )
     AUDIT.put(tx, record, SYSTEM, tx.now_ms, deed.audit_id)
-
-
-def list_deeds(reader: Reader, limit: int) -> list[AuditRecord]:
-    """The latest ``limit`` deeds, newest first."""
-    return [record for _, record in AUDIT.scan(reader, SYSTEM, limit=limit, reverse=True)]

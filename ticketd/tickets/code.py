@@ -45,7 +45,6 @@ MAX_ISSUE: Final = 2**16 - 1
 
 _CONTEXT: Final = b"ticketd ticket code 1\x00"
 _BODY_BYTES: Final = 44
-_SIGNATURE_BYTES: Final = 64
 _TEXT = re.compile(r"TKD1:([A-Z2-7]{173})")
 _PADDING: Final = "==="
 
