@@ -21,7 +21,8 @@ A ticketing server: a fair waiting room, seats that are never sold twice, orders
 4. `GET /v1/events/{event_id}/seats` shows the seats; `POST /v1/seats/reserve` holds some, all or nothing, for
    `hold_seconds` (600 by default). Instead of `seat_ids` one may send a `quantity`, and gets the best seats
    that stand together.
-5. `POST /v1/payment-methods` adds a card by the one-time token that the gateway's own form gave.
+5. `POST /v1/payment-methods` adds a card by the one-time token that the gateway's own form gave. In the sandbox
+   `tok_visa_4242` succeeds, `tok_chargeDeclined` is declined, `tok_threeDSecure2Required` needs the buyer.
 6. `POST /v1/orders` pays the hold. The answer is `PENDING`/`AUTHORIZED`: the seats are sold. The money is
    captured in the background, then the order is `CONFIRMED`/`CAPTURED` and has its tickets. If the buyer has
    to act first (3-D Secure) it is `PENDING`/`REQUIRES_ACTION` with `next_action`. A declined payment leaves

@@ -22,10 +22,7 @@ class GatewayMissing(Exception):
 
 def open_outside(settings: Settings, data: Path, public_url: str, clock: Clock) -> Outside:
     """Opens what the settings name. Refuses with GatewayMissing, LedgerUnusable, CredentialFileError or OSError."""
-    if settings.payments.gateway != "sandbox":
-        raise GatewayMissing(
-            f"payments.gateway = {settings.payments.gateway!r} is not part of this release; 'sandbox' is"
-        )
+    check_gateway(settings)
     sandbox = SandboxGateway(data / SANDBOX_FILE, now_ms=clock.now_ms, public_url=public_url)
     return Outside(
         gateway=sandbox,
@@ -33,6 +30,14 @@ def open_outside(settings: Settings, data: Path, public_url: str, clock: Clock) 
         mailer=_open_mailer(settings.mail, data, clock),
         external=open_external_issuer(settings.auth),
     )
+
+
+def check_gateway(settings: Settings) -> None:
+    """Refuses with GatewayMissing a gateway that the settings may name, and this release does not have."""
+    if settings.payments.gateway != "sandbox":
+        raise GatewayMissing(
+            f"payments.gateway = {settings.payments.gateway!r} is not part of this release; 'sandbox' is"
+        )
 
 
 def open_external_issuer(auth: AuthSettings) -> ExternalIssuer | None:

@@ -146,11 +146,20 @@ async def test_the_hold_is_judged_before_the_card(tmp_path: Path) -> None:
         await refused(ErrorCode.RESERVATION_EXPIRED, stage.decide(1, lambda tx: begin_checkout(tx, command)))
 
 
-async def test_a_live_hold_can_be_paid_after_the_event_was_cancelled(tmp_path: Path) -> None:
+async def test_nobody_pays_for_an_event_that_was_cancelled(tmp_path: Path) -> None:
     async with orders(tmp_path) as stage:
         hold = await hold_of(stage, "Floor/A/1")
         await stage.run(lambda tx: cancel_event(tx, CancelEvent(EVENT_ID)))
+        command = begin_command(1, hold)
+        await refused(ErrorCode.SALE_ENDED, stage.decide(1, lambda tx: begin_checkout(tx, command)))
+        assert stage.reservation(hold.reservation_id).state is ReservationState.HELD
+
+
+async def test_what_was_begun_before_the_event_was_cancelled_is_seen_through(tmp_path: Path) -> None:
+    async with orders(tmp_path) as stage:
+        hold = await hold_of(stage, "Floor/A/1")
         await stage.begin(1, hold)
+        await stage.run(lambda tx: cancel_event(tx, CancelEvent(EVENT_ID)))
         assert (await stage.take("authorised")).state is OrderState.PENDING
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from config import render_settings
+from ticketd.cli.failures import CommandFailed
 from ticketd.cli.options import Commands, add_common_options, add_json_option, load_all
 
 
@@ -44,8 +45,17 @@ def run_show(arguments: argparse.Namespace) -> None:
 
 
 def run_check(arguments: argparse.Namespace) -> None:
-    """Says that the settings can be used. Refuses with SettingsError."""
-    load_all(arguments)
+    """Says that the settings can be used. Refuses with SettingsError, or CommandFailed for what they name outside."""
+    settings = load_all(arguments).settings
+    # What only the daemon knows of: showing the settings does without it.
+    from ticketd.credentials.key_files import CredentialFileError  # noqa: PLC0415
+    from ticketd.outside import GatewayMissing, check_gateway, open_external_issuer  # noqa: PLC0415
+
+    try:
+        check_gateway(settings)
+        open_external_issuer(settings.auth)
+    except (GatewayMissing, CredentialFileError) as problem:
+        raise CommandFailed(str(problem)) from None
     print("the settings can be used")
 
 

@@ -14,6 +14,8 @@ from ticketd.errors import Refusal
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+_EXIT_PIPE: Final = 141
+"""As a shell tells of a process that SIGPIPE ended."""
 DEBUG_VARIABLE: Final = "TICKETD_DEBUG"
 
 
@@ -37,11 +39,19 @@ def told_plainly(expected: Failures = ()) -> Iterator[None]:
     except Exception as failure:
         if os.environ.get(DEBUG_VARIABLE) == "1":
             raise
+        if isinstance(failure, BrokenPipeError):
+            _hear_no_more()
+            raise SystemExit(_EXIT_PIPE) from None
         for problem in leaves(failure):
             print(f"ticketd: {sentence_of(problem, expected)}", file=sys.stderr)
         raise SystemExit(EXIT_FAILED) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _hear_no_more() -> None:
+    """Whoever read the output has heard enough: nothing is written at the end of the process either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def leaves(failure: BaseException) -> list[BaseException]:

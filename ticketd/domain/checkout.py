@@ -32,7 +32,7 @@ from ticketd.domain.reservations import (
     thaw_reservation,
 )
 from ticketd.domain.rooms import finish_entry
-from ticketd.domain.sales import load_sale
+from ticketd.domain.sales import SalePhase, load_sale
 from ticketd.errors import ErrorCode, Refusal
 
 
@@ -88,11 +88,14 @@ def begin_checkout(tx: Transaction, command: BeginCheckout) -> OrderRecord:
 
     Refuses in this order: RESERVATION_NOT_FOUND, RESERVATION_EXPIRED, ORDER_EXISTS with ``order_id`` (also while
     another payment for the hold is under way; if that is this very request's, IDEMPOTENCY_KEY_IN_USE, or
-    IDEMPOTENCY_KEY_REUSED if the two differ), INVALID_PAYMENT_METHOD.
+    IDEMPOTENCY_KEY_REUSED if the two differ), SALE_ENDED with ``reason`` CANCELLED, INVALID_PAYMENT_METHOD. A hold may
+    be paid after the sale has ended, but not for an event that will not take place.
     """
     hold = find_reservation(tx, command.event_id, command.user_id, command.reservation_id, tx.now_ms)
     if hold.state is not ReservationState.HELD:
         raise _under_payment(tx, command, hold)
+    if load_sale(tx, command.event_id).cancelled:
+        raise Refusal(ErrorCode.SALE_ENDED, details={"reason": SalePhase.CANCELLED.value})
     method = find_payment_method(tx, command.user_id, command.payment_method_id)
     if method is None or method.gateway != command.gateway:
         raise Refusal(ErrorCode.INVALID_PAYMENT_METHOD)

@@ -142,6 +142,10 @@ class PlainHttp11(H11Protocol):
 def _refusal_of(request: h11.Request) -> FrontRefusal | None:
     if not request.http_version.startswith(b"1."):
         return FrontRefusal.HTTP_VERSION
+    names = {bytes(name) for name, _ in request.headers}
+    if b"content-length" in names and b"transfer-encoding" in names:
+        # A proxy in front may have believed the other one: what follows could be somebody else's (RFC 9112, 6.1).
+        return FrontRefusal.TWO_LENGTHS
     if request.method == b"CONNECT":
         return FrontRefusal.CONNECT
     if _asks_for_websocket(request):

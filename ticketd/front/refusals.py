@@ -30,6 +30,7 @@ class FrontRefusal(enum.Enum):
 
     NOT_HTTP = 400, ErrorCode.INVALID_REQUEST, "This is not a request in HTTP/1.1."
     HTTP_VERSION = 400, ErrorCode.INVALID_REQUEST, "Only HTTP/1.1 and HTTP/1.0 are served here."
+    TWO_LENGTHS = 400, ErrorCode.INVALID_REQUEST, "The request says in two ways how long its body is."
     TARGET = 400, ErrorCode.INVALID_REQUEST, "The request's target is not a path."
     CONNECT = 400, ErrorCode.INVALID_REQUEST, "This is not a proxy."
     NO_WEBSOCKET = 404, ErrorCode.NOT_FOUND, "No WebSocket is served at this address."

@@ -48,9 +48,7 @@ async def tidy_store(engine: Engine, keep_changes_from_ms: int) -> None:
     after: Partition | None = None
     while batch := _next_partitions(engine, after):
         for partition in batch:
-            while (
-                await engine.submit(trim_changes(partition, keep_changes_from_ms, BATCH))
-            ).result >= BATCH:
+            while (await engine.submit(trim_changes(partition, keep_changes_from_ms, BATCH))).result >= BATCH:
                 pass
             await _forget_outcomes(engine, partition)
         after = batch[-1]
