@@ -23,7 +23,14 @@ PACKAGES: Final = ("config", "storage", "ticketd", "handlers")
 LEVELS: Final[tuple[tuple[str, ...], ...]] = (
     ("config",),
     ("storage",),
-    ("ticketd.errors", "ticketd.ids", "ticketd.clock", "ticketd.metrics", "ticketd.places", "ticketd.version"),
+    (
+        "ticketd.errors",
+        "ticketd.ids",
+        "ticketd.clock",
+        "ticketd.metrics",
+        "ticketd.places",
+        "ticketd.version",
+    ),
     # Pure forms, which know neither store nor sale: texts that are signed, printed or read.
     ("ticketd.credentials", "ticketd.event_file", "ticketd.tickets"),
     ("ticketd.domain",),
