@@ -62,6 +62,8 @@ always an object. 400 means that the request cannot be read as this request (bad
 or unknown field, a value out of range); 422 that it was read and breaks a rule of the sale; 409 that somebody
 else, or another request, is in the way; 410 that the time for it is over. Every 503 has `Retry-After`.
 
+Query fields that are not known are passed over.
+
 ## Idempotency
 
 `Idempotency-Key` (8 to 128 printable characters) is honoured on every POST and DELETE that changes something.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from handlers.claim_page import show_claim
-from handlers.docs import get_docs_asset, get_openapi, show_docs
 from handlers.endpoint import (
     BROWSING,
     JOINING,
@@ -19,20 +18,17 @@ from handlers.endpoint import (
     RECEIVING,
     SHOPPING,
     TRUSTED_SERVER,
-    BodyEncoding,
-    Door,
     Endpoint,
     RateClass,
 )
 from handlers.events import get_event, search_events
-from handlers.face import get_health, get_metrics, get_readiness
+from handlers.face_routes import FACE_ENDPOINTS
 from handlers.inventory import create_reservation, delete_reservation, get_reservation, get_seat_map
 from handlers.operator_routes import OPERATOR_ENDPOINTS
 from handlers.orders import cancel_own_order, create_order, get_order, list_orders
 from handlers.pages import HTML_TYPE
 from handlers.payment_methods import create_payment_method, delete_payment_method, get_payment_methods
 from handlers.queue import join_queue, leave_queue, queue_status
-from handlers.sandbox import answer_challenge, show_challenge
 from handlers.sessions import create_session
 from handlers.tickets import PDF_TYPE, download_ticket, list_ticket_keys, list_tickets
 from handlers.transfers import (
@@ -44,12 +40,10 @@ from handlers.transfers import (
 )
 from handlers.wire.common import PageQuery
 from handlers.wire.events import EventAnswer, EventList, EventQuery
-from handlers.wire.face import HealthAnswer
 from handlers.wire.inventory import ReservationAnswer, ReserveBody, SeatMapAnswer, SeatMapQuery
 from handlers.wire.orders import CreateOrder, OrderCancelled, OrderCreated, OrderDetails, OrderList
 from handlers.wire.payment_methods import AddPaymentMethodBody, PaymentMethodAnswer, PaymentMethodList
 from handlers.wire.queue import JoinAnswer, JoinQueue, StatusAnswer, StatusQuery
-from handlers.wire.sandbox import ChallengeForm
 from handlers.wire.sessions import CreateSession, SessionAnswer
 from handlers.wire.tickets import TicketKeys, TicketList, TicketsQuery
 from handlers.wire.transfers import (
@@ -63,7 +57,6 @@ from handlers.wire.transfers import (
     TransferList,
 )
 from ticketd.errors import ErrorCode
-from ticketd.metrics import CONTENT_TYPE
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     # --- sessions ---
@@ -328,30 +321,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         errors=(ErrorCode.PAYMENT_METHOD_NOT_FOUND,),
         idempotent=True,
     ),
-    Endpoint(
-        method="GET",
-        path="/sandbox/payments/{payment_ref}",
-        function=show_challenge,
-        part="sandbox",
-        summary="The page on which a buyer confirms a sandbox payment",
-        credential=OPEN,
-        rate=RateClass.OTHER,
-        media_type=HTML_TYPE,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Endpoint(
-        method="POST",
-        path="/sandbox/payments/{payment_ref}",
-        function=answer_challenge,
-        part="sandbox",
-        summary="Confirm or refuse a sandbox payment",
-        credential=OPEN,
-        rate=RateClass.OTHER,
-        body=ChallengeForm,
-        encoding=BodyEncoding.FORM,
-        media_type=HTML_TYPE,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
     # --- tickets ---
     Endpoint(
         method="GET",
@@ -469,73 +438,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         errors=(ErrorCode.TRANSFER_NOT_FOUND, ErrorCode.TRANSFER_EXPIRED),
     ),
     # --- the daemon's own face ---
-    Endpoint(
-        method="GET",
-        path="/v1/openapi.json",
-        function=get_openapi,
-        has_etag=True,
-        part="daemon",
-        summary="The document of this API",
-        credential=OPEN,
-        rate=RateClass.OTHER,
-        door=Door.BOTH,
-    ),
-    Endpoint(
-        method="GET",
-        path="/docs",
-        function=show_docs,
-        part="daemon",
-        summary="A page that shows the document of this API",
-        credential=OPEN,
-        rate=RateClass.UNLIMITED,
-        media_type=HTML_TYPE,
-    ),
-    Endpoint(
-        method="GET",
-        path="/docs/{asset}",
-        function=get_docs_asset,
-        part="daemon",
-        summary="What that page needs",
-        credential=OPEN,
-        rate=RateClass.UNLIMITED,
-        media_type="application/octet-stream",
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Endpoint(
-        method="GET",
-        path="/healthz",
-        function=get_health,
-        part="daemon",
-        summary="Whether the daemon lives",
-        credential=OPEN,
-        rate=RateClass.UNLIMITED,
-        answer=HealthAnswer,
-        door=Door.BOTH,
-    ),
-    Endpoint(
-        method="GET",
-        path="/readyz",
-        function=get_readiness,
-        part="daemon",
-        summary="Whether the daemon is ready to serve",
-        credential=OPEN,
-        rate=RateClass.UNLIMITED,
-        answer=HealthAnswer,
-        errors=(ErrorCode.STORAGE_UNAVAILABLE,),
-        door=Door.BOTH,
-    ),
-    Endpoint(
-        method="GET",
-        path="/metrics",
-        function=get_metrics,
-        part="daemon",
-        summary="What the daemon counts, in Prometheus' text form",
-        credential=OPEN,
-        rate=RateClass.UNLIMITED,
-        media_type=CONTENT_TYPE,
-        errors=(ErrorCode.API_KEY_INVALID, ErrorCode.SCOPE_MISSING, ErrorCode.NOT_FOUND),
-        door=Door.BOTH,
-    ),
+    *FACE_ENDPOINTS,
     # --- operator ---
     *OPERATOR_ENDPOINTS,
 )

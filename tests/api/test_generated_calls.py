@@ -85,6 +85,11 @@ def test_every_answer_is_as_documented(shop: Shop, line: Endpoint) -> None:
     if line.credential.scopes and line.credential.kinds:
         kinds = [*sorted(line.credential.kinds)]
 
+    operation = SCHEMA[line.path][line.method]
+    calls = operation.as_strategy()
+    if line.body is not None or line.query is not None:
+        calls |= operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)
+
     @settings(
         max_examples=CALLS,
         derandomize=True,
@@ -93,11 +98,7 @@ def test_every_answer_is_as_documented(shop: Shop, line: Endpoint) -> None:
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(
-        case=SCHEMA[line.path][line.method].as_strategy(),
-        kind=st.sampled_from(kinds),
-        known=st.booleans(),
-    )
+    @given(case=calls, kind=st.sampled_from(kinds), known=st.booleans())
     def call(case: schemathesis.Case[Any], kind: TokenKind | None, known: bool) -> None:
         headers = dict(shop.headers)
         if kind is not None:

@@ -66,3 +66,19 @@ def test_variables_of_the_command_line_itself_are_no_settings(
     assert run("config", "check").status == 0
     monkeypatch.setenv("TICKETD_DEBUGG", "0")
     assert run("config", "check").status == 1
+
+
+def test_check_as_json(run: Run) -> None:
+    assert json.loads(run("config", "check", "--json").out) == {"usable": True}
+
+
+def test_check_refuses_what_the_daemon_would(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "t.toml"
+    file.write_text('[payments]\ngateway = "stripe"\nstripe_api_key = "sk"\n')
+    told = run("config", "check", "--config", file)
+    assert (told.status, told.out) == (1, "")
+    assert "'stripe' is not part of this release" in told.err
+    file.write_text('[auth]\nuser_jwks_file = "missing.json"\nuser_issuer = "i"\nuser_audience = "a"\n')
+    told = run("config", "check", "--config", file)
+    assert told.status == 1
+    assert "missing.json" in told.err

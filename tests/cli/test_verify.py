@@ -41,7 +41,7 @@ def miscount(data: Path, event_id: EventId) -> None:
 def test_a_sound_store(run: Run, data: Path) -> None:
     told = run("verify", "--data", data)
     assert (told.status, told.out, told.err) == (0, "nothing is wrong\n", "")
-    assert run("verify", "--json", "--data", data).out == ""
+    assert run("verify", "--json", "--data", data).out == '{"problems":0}\n'
 
 
 def test_a_fault_is_named_and_ends_with_one(run: Run, data: Path, event_id: EventId) -> None:
@@ -52,7 +52,9 @@ def test_a_fault_is_named_and_ends_with_one(run: Run, data: Path, event_id: Even
     assert told.err == f"ticketd: 1 problem in {data}\n"
     as_json = run("verify", "--json", "--data", data)
     assert as_json.status == 1
-    assert set(json.loads(as_json.line)) == {"invariant", "where", "text"}
+    problem, total = map(json.loads, as_json.out.splitlines())
+    assert set(problem) == {"invariant", "where", "text"}
+    assert total == {"problems": 1}
 
 
 @pytest.mark.usefixtures("event_id")

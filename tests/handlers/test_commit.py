@@ -29,6 +29,7 @@ CARDS = "/v1/payment-methods"
 CARD = {"type": "CARD", "card_token": "tok_visa"}
 KEY = {"idempotency-key": "the-first-key"}
 DAY_SECONDS = 86_400
+PATIENCE_SECONDS = 20  # Only ends a test that hangs.
 
 
 @pytest.fixture
@@ -312,7 +313,8 @@ async def test_a_key_whose_request_still_runs_is_in_use(daemon: Daemon) -> None:
         nursery.start_soon(ask)
         await stand.entered.wait()
         for _ in range(2):
-            in_use = await stand.client.post("/v1/stand", headers=KEY)
+            with trio.fail_after(PATIENCE_SECONDS):
+                in_use = await stand.client.post("/v1/stand", headers=KEY)
             assert told(in_use) == (409, "IDEMPOTENCY_KEY_IN_USE")
         stand.gate.set()
     assert (answers[0].status, answers[0].body) == (201, b"1")

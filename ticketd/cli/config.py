@@ -29,6 +29,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         help="tell whether a daemon could start with them",
         description="Reads the settings as the daemon would, and tells all that is wrong with them.",
     )
+    add_json_option(check)
     check.set_defaults(run=run_check)
     for action in (show, check):
         add_common_options(action)
@@ -56,7 +57,7 @@ def run_check(arguments: argparse.Namespace) -> None:
         open_external_issuer(settings.auth)
     except (GatewayMissing, CredentialFileError) as problem:
         raise CommandFailed(str(problem)) from None
-    print("the settings can be used")
+    print('{"usable":true}' if arguments.json else "the settings can be used")
 
 
 def _group(group: str, values: Mapping[str, object], sources: Mapping[str, str]) -> str:

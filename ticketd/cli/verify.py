@@ -31,7 +31,8 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run_verify(arguments: argparse.Namespace) -> None:
-    """Prints each problem as it is found. Raises CommandFailed at the end if there was one."""
+    """Prints each problem as it is found, as JSON one a line with their number last. Raises CommandFailed if there was
+    one."""
     settings = load_for(arguments)
     data = Path(settings.storage.data)
     found = 0
@@ -43,6 +44,8 @@ def run_verify(arguments: argparse.Namespace) -> None:
             found += 1
             print(msgspec.json.encode(problem).decode() if arguments.json else problem)
             sys.stdout.flush()
+    if arguments.json:
+        print(msgspec.json.encode({"problems": found}).decode())
     if found:
         raise CommandFailed(f"{found} {'problem' if found == 1 else 'problems'} in {data}")
     if not arguments.json:
