@@ -99,7 +99,7 @@ def judge_device(services: Services, claims: Claims | None, request: RawRequest)
 
 
 def judge(services: Services, endpoint: Endpoint, request: RawRequest, query_token: str | None) -> Principal:
-    """Who calls. ``query_token`` is the query's ``queue_token``: it is looked at, and counts if there is no Authorization."""
+    """Who calls. ``query_token`` is the query's ``queue_token``, which counts only if there is no Authorization."""
     api_key = judge_api_key(services, endpoint, request)
     claims = None
     if _minds_credentials(endpoint, request):
