@@ -17,7 +17,7 @@ from handlers.answers import answer, encode_json, money, optional_time, time_tex
 from handlers.call import AnyCall, Call, Reply, parse_uuid
 from handlers.commit import REPLAYED, Decision, commit
 from handlers.errors import error_reply
-from handlers.ownership import only_event, require_event
+from handlers.ownership import own_things, require_event
 from handlers.payment_methods import stored_address
 from handlers.services import Services
 from handlers.ticket_art import download_url, qr_code_of
@@ -124,15 +124,9 @@ def render_refused(refusal: Refusal, request_id: str, now_ms: int) -> bytes:
 async def list_orders(services: Services, call: AnyCall) -> Reply:
     """200 with the buyer's orders, newest first; with an access token, those of its event."""
     query = call.query_as(PageQuery)
-    user_id, only = call.principal.user_id, only_event(call)
     with services.engine.snapshot() as view:
-        owned = [
-            (OrderId(parts[0]), event_id)  # type: ignore[arg-type]  # the table's only part
-            for parts, event_id in BUYER_ORDERS.scan(view, buyer_partition(user_id), reverse=True)
-            if only is None or event_id == only
-        ]
-        shown, pagination = page_of(owned, query)
-        orders = [_summary(view, event_id, order_id) for order_id, event_id in shown]
+        shown, pagination = page_of(own_things(view, call, BUYER_ORDERS), query)
+        orders = [_summary(view, event_id, OrderId(order_id)) for event_id, order_id in shown]
     return answer(OrderList(orders=orders, pagination=pagination))
 
 

@@ -10,14 +10,14 @@ import msgspec
 from handlers.answers import answer, time_text
 from handlers.call import AnyCall, Reply
 from handlers.forms import etag_of
-from handlers.ownership import only_event, require_event
+from handlers.ownership import own_things, require_event
 from handlers.services import Services
 from handlers.ticket_art import FoundTicket, download_url, find_linked_ticket, pdf_of, qr_code_of
 from handlers.wire.common import page_of
 from handlers.wire.tickets import TicketAnswer, TicketKeys, TicketList, TicketsQuery
 from handlers.wire.transfers import TicketLinkQuery
 from storage.engine import Reader
-from storage.schema.ids import EventId, OrderId, TicketId, UserId
+from storage.schema.ids import EventId, OrderId, TicketId
 from storage.schema.layout import BUYER_TICKETS, EVENT, ORDERS, SALE, buyer_partition, event_partition
 from storage.schema.records import EventRecord, SaleRecord
 from ticketd.domain.order_book import find_order
@@ -44,10 +44,8 @@ async def list_tickets(services: Services, call: AnyCall) -> Reply:
     """200 with the buyer's tickets: those of ``order_id`` in the order of its seats, else all, newest first; with an
     access token, those of its event."""
     query = call.query_as(TicketsQuery)
-    if query.order_id is None:
-        found = _all_own(services, call.principal.user_id, only_event(call))
-    else:
-        found = _of_order(services, call, OrderId(query.order_id))
+    order_id = query.order_id
+    found = _all_own(services, call) if order_id is None else _of_order(services, call, OrderId(order_id))
     shown, pagination = page_of(found, query)
     facts = _facts_of(services, shown)
     tickets = [await _ticket(services, known) for known in facts]
@@ -78,13 +76,10 @@ async def list_ticket_keys(services: Services, call: AnyCall) -> Reply:
     return answer(TicketKeys(keys=keys), headers=(("ETag", etag_of([key.x for key in keys])),))
 
 
-def _all_own(services: Services, user_id: UserId, only: EventId | None) -> list[tuple[EventId, TicketId]]:
-    partition = buyer_partition(user_id)
-    with services.engine.snapshot(partition) as view:
+def _all_own(services: Services, call: AnyCall) -> list[tuple[EventId, TicketId]]:
+    with services.engine.snapshot(buyer_partition(call.principal.user_id)) as view:
         return [
-            (event_id, TicketId(parts[0]))  # type: ignore[arg-type]  # the table's only part
-            for parts, event_id in BUYER_TICKETS.scan(view, partition, reverse=True)
-            if only is None or event_id == only
+            (event_id, TicketId(ticket_id)) for event_id, ticket_id in own_things(view, call, BUYER_TICKETS)
         ]
 
 

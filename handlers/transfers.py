@@ -11,7 +11,7 @@ import msgspec
 from handlers.answers import answer, no_content, time_text
 from handlers.call import AnyCall, Call, Reply
 from handlers.commit import Decision, commit
-from handlers.ownership import only_event, require_event
+from handlers.ownership import own_things, require_event
 from handlers.services import Services
 from handlers.wire.common import PageQuery, page_of
 from handlers.wire.transfers import (
@@ -23,7 +23,7 @@ from handlers.wire.transfers import (
     TransferList,
 )
 from storage.schema.ids import EventId, TicketId, TransferId
-from storage.schema.layout import BUYER_TRANSFERS, SYSTEM, buyer_partition
+from storage.schema.layout import BUYER_TRANSFERS, SYSTEM
 from storage.schema.records import TicketRecord, TransferRecord
 from storage.schema.states import TransferState
 from ticketd.domain.ticket_book import load_transfer
@@ -83,16 +83,11 @@ async def offer_own_ticket(services: Services, call: Call[OfferTicket]) -> Reply
 async def list_transfers(services: Services, call: AnyCall) -> Reply:
     """200 with the offers that the buyer has made, newest first; with an access token, those of its event's tickets."""
     query = call.query_as(PageQuery)
-    only, partition = only_event(call), buyer_partition(call.principal.user_id)
     with services.engine.snapshot() as view:
-        sent = [
-            (event_id, TransferId(parts[0]))  # type: ignore[arg-type]  # the table's only part
-            for parts, event_id in BUYER_TRANSFERS.scan(view, partition, reverse=True)
-            if only is None or event_id == only
-        ]
-        shown, pagination = page_of(sent, query)
+        shown, pagination = page_of(own_things(view, call, BUYER_TRANSFERS), query)
         transfers = [
-            _transfer(event_id, load_transfer(view, event_id, transfer_id)) for event_id, transfer_id in shown
+            _transfer(event_id, load_transfer(view, event_id, TransferId(transfer_id)))
+            for event_id, transfer_id in shown
         ]
     return answer(TransferList(transfers=transfers, pagination=pagination))
 
