@@ -1,4 +1,4 @@
-"""What the front asks of whoever speaks over its WebSockets: to judge an upgrade, to take messages in, to have some out.
+"""What the front asks of whoever speaks over its WebSockets: judge an upgrade, take messages in, have some out.
 
 The front knows sockets and frames, and nothing of what is said; the application knows neither. An application is one
 object for all connections; a session is one connection's.
@@ -14,8 +14,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpgradeRequest:
-    """The request that asks for a WebSocket: ``path`` decoded, ``query`` raw, header names in lower case, ``client`` the
-    address of the socket's other end ("" for a Unix socket). ``subprotocols`` are those offered, in their order."""
+    """The request that asks for a WebSocket.
+
+    ``path`` is decoded, ``query`` raw, header names are in lower case; ``client`` is the address of the socket's other
+    end ("" for a Unix socket). ``subprotocols`` are those offered, in their order.
+    """
 
     path: str
     query: str
