@@ -28,13 +28,13 @@ from ticketd.domain.rooms import (
     JoinRoom,
     LeaveRoom,
     claim_access,
-    find_place,
     join_room,
     leave_room,
 )
-from ticketd.domain.waits import lobby_wait_ms, wait_ms, whole_minutes
+from ticketd.domain.waits import whole_minutes
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.ids import new_id
+from ticketd.views.places import find_standing
 
 _READY: Final = "READY"
 _ADMITTED: Final = frozenset({EntryState.READY, EntryState.SHOPPING})
@@ -84,23 +84,17 @@ async def queue_status(services: Services, call: AnyCall) -> Reply:
     event_id, entry_id = call.principal.event_id, call.principal.entry_id
     partition = event_partition(event_id)
     with services.engine.snapshot(partition) as view:
-        room, entry = find_place(view, event_id, entry_id, view.now_ms)
-        before_it = 0
-        if entry.state is EntryState.QUEUED:
-            before_it = services.positions.position(event_id, entry.seq) - 1
-        position = room.position_of(entry, before_it)
-        in_lobby = entry.state is EntryState.LOBBY
-        wait = lobby_wait_ms(room, view) if in_lobby else wait_ms(room, view, position)
-    if entry.state in _ADMITTED:
-        return await _ready(services, event_id, entry)
+        standing = find_standing(view, services.positions, event_id, entry_id)
+    if standing.state in _ADMITTED:
+        return await _ready(services, event_id, standing.entry)
     return answer(
         StatusAnswer(
-            queue_position=position,
-            status=entry.state.value,
+            queue_position=standing.position,
+            status=standing.state.value,
             access_granted=False,
-            estimated_wait_minutes=whole_minutes(wait),
-            queue_size=room.queue_size,
-            poll_interval_seconds=poll_interval_seconds(services.settings.rooms, wait),
+            estimated_wait_minutes=whole_minutes(standing.wait_ms),
+            queue_size=standing.queue_size,
+            poll_interval_seconds=poll_interval_seconds(services.settings.rooms, standing.wait_ms),
         )
     )
 
