@@ -17,7 +17,9 @@ A ticketing server: a fair waiting room, seats that are never sold twice, orders
 3. `GET /v1/queue/status?queue_token=…` tells how far one is. Ask again after `poll_interval_seconds`. The
    first answer that says `READY` carries the **access token** and starts the shopping window, which ends at
    `expires_at`. A buyer who does not ask in time once let in (`claim_seconds` of the event, by default 120)
-   loses the place.
+   loses the place. A queue token that was lost, or is about to expire, is replaced by
+   `POST /v1/queue/resume`: same body as to join, from the same device, with the buyer's user token (or by your
+   server); it changes nothing about the place.
 4. `GET /v1/events/{event_id}/seats` shows the seats; `POST /v1/seats/reserve` holds some, all or nothing, for
    `hold_seconds` (600 by default). Instead of `seat_ids` one may send a `quantity`, and gets the best seats
    that stand together.

@@ -64,7 +64,7 @@ async def join_queue(services: Services, call: Call[JoinQueue]) -> Reply:
         minutes = 0 if joined.entry.state is EntryState.READY else whole_minutes(joined.wait_ms)
         return answer(
             JoinAnswer(
-                queue_token=_queue_token(services, command.event_id, joined.entry),
+                queue_token=queue_token(services, command.event_id, joined.entry, joined.entry.joined_at_ms),
                 queue_position=joined.position,
                 estimated_wait_minutes=minutes,
                 queue_size=joined.queue_size,
@@ -161,14 +161,15 @@ async def _ready(services: Services, event_id: EventId, entry: EntryRecord) -> R
     )
 
 
-def _queue_token(services: Services, event_id: EventId, entry: EntryRecord) -> str:
+def queue_token(services: Services, event_id: EventId, entry: EntryRecord, issued_at_ms: int) -> str:
+    """A queue token for a place, issued at ``issued_at_ms``."""
     grant = PlaceGrant(
         user_id=entry.user_id,
         event_id=event_id,
         entry_id=entry.entry_id,
         device_hash=DeviceHash(entry.device_hash),
         jti=entry.entry_id,
-        issued_at_ms=entry.joined_at_ms,
+        issued_at_ms=issued_at_ms,
         ttl_seconds=services.settings.auth.queue_token_seconds,
     )
     return mint_queue(services.keys.keyring, grant).token

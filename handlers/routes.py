@@ -29,6 +29,7 @@ from handlers.orders import cancel_own_order, create_order, get_order, list_orde
 from handlers.pages import HTML_TYPE
 from handlers.payment_methods import create_payment_method, delete_payment_method, get_payment_methods
 from handlers.queue import join_queue, leave_queue, queue_status
+from handlers.resume import resume_queue
 from handlers.sessions import create_session
 from handlers.tickets import PDF_TYPE, download_ticket, list_ticket_keys, list_tickets
 from handlers.transfers import (
@@ -97,6 +98,25 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         ),
         idempotent=True,
         hot=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/queue/resume",
+        function=resume_queue,
+        part="queue",
+        summary="Get a fresh queue token for the place one has",
+        credential=JOINING,
+        rate=RateClass.JOIN,
+        body=JoinQueue,
+        answer=JoinAnswer,
+        errors=(
+            ErrorCode.INVALID_EVENT_ID,
+            ErrorCode.TOKEN_MISSING,
+            ErrorCode.USER_MISMATCH,
+            ErrorCode.DEVICE_MISMATCH,
+            ErrorCode.QUEUE_ENTRY_EXPIRED,
+        ),
+        idempotent=True,
     ),
     Endpoint(
         method="GET",

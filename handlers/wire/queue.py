@@ -11,7 +11,7 @@ from handlers.wire.common import AnswerBody, Fingerprint, RequestBody, Time
 
 
 class JoinQueue(RequestBody, frozen=True, kw_only=True):
-    """A buyer asks for a place in an event's waiting room."""
+    """A buyer asks for a place in an event's waiting room, or comes back to the one they have."""
 
     event_id: Annotated[
         str,

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from handlers.endpoint import Endpoint
 from handlers.routes import ENDPOINTS
-from tests.api.world import NEWCOMER, SHOPPER, World, order_body
+from tests.api.world import NEWCOMER, SHOPPER, WAITER, World, order_body
 from tests.handlers.ticket_box import FRIEND
 from tests.support.daemon import Answer, Client
 from tests.support.events import arena_file
@@ -57,6 +57,15 @@ SAMPLES: Final[dict[str, Callable[[World], Sample]]] = {
             "user_id": str(NEWCOMER),
             "device_fingerprint": "device-new",
             "presale_code": None,
+        },
+    ),
+    "resume_queue": lambda w: Sample(
+        w.daemon.client(),
+        {},
+        {
+            "event_id": str(w.other_event_id),
+            "user_id": str(WAITER),
+            "device_fingerprint": "device-of-waiter",
         },
     ),
     "queue_status": lambda w: Sample(w.waiter, {}),

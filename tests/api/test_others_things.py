@@ -83,8 +83,9 @@ async def test_lists_show_ones_own_alone(judge: Judge) -> None:
 @judged
 async def test_another_buyers_name_and_card(judge: Judge) -> None:
     world = judge.world
-    for line, sample in judge.samples(lambda line: line.name in {"create_reservation", "join_queue"}):
-        client = world.stranger if line.name == "join_queue" else world.stranger_access
+    naming = {"create_reservation", "join_queue", "resume_queue"}
+    for line, sample in judge.samples(lambda line: line.name in naming):
+        client = world.stranger_access if line.name == "create_reservation" else world.stranger
         await judge.refused(line, "for somebody else", sample.send(line, client), ErrorCode.USER_MISMATCH)
     ((line, sample),) = judge.samples(lambda line: line.name == "create_order")
     for card in (world.ids["strangers_card"], world.ids["card"], UNKNOWN, "x", ""):

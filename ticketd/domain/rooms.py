@@ -172,6 +172,22 @@ def find_place(
     return reading, entry
 
 
+def find_own_place(
+    reader: Reader, event_id: EventId, user_id: UserId, now_ms: int
+) -> tuple[RoomReading, EntryRecord]:
+    """The live entry that a user has in an event's room, and the room.
+
+    Refuses, in this order: INVALID_EVENT_ID; QUEUE_ENTRY_EXPIRED with ``status`` EXPIRED, also if there never was one.
+    """
+    reading = RoomReading.of(reader, event_id, now_ms)
+    if reading is None:
+        raise Refusal(ErrorCode.INVALID_EVENT_ID)
+    entry_id = LIVE_BY_USER.get(reader, reading.partition, user_id)
+    if entry_id is None:
+        raise Refusal(ErrorCode.QUEUE_ENTRY_EXPIRED, details={"status": EntryState.EXPIRED.value})
+    return find_place(reader, event_id, entry_id, now_ms)
+
+
 def find_entry(reader: Reader, event_id: EventId, entry_id: EntryId, now_ms: int) -> EntryRecord:
     """A live entry. Refuses what ``find_place`` refuses."""
     return find_place(reader, event_id, entry_id, now_ms)[1]

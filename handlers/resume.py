@@ -1,0 +1,79 @@
+"""Coming back to a place in the line: a fresh queue token for whoever lost the old one. Nothing is written by it.
+
+The place is found by its buyer, so somebody must vouch for the buyer in any case: a user token, or a storefront's key.
+"""
+
+from __future__ import annotations
+
+from handlers.answers import answer
+from handlers.call import Call, Principal, Reply, parse_uuid
+from handlers.queue import check_vouched, poll_interval_seconds, queue_token
+from handlers.services import Services
+from handlers.wire.queue import JoinAnswer, JoinQueue
+from storage.schema.ids import EventId, UserId
+from storage.schema.layout import event_partition
+from storage.schema.records import EntryRecord
+from storage.schema.states import EntryState
+from ticketd.credentials.api_keys import Scope
+from ticketd.credentials.devices import DeviceHash, hash_device, same_device
+from ticketd.domain.room_book import ACTIVE_STATES, RoomReading
+from ticketd.domain.rooms import find_own_place
+from ticketd.domain.waits import lobby_wait_ms, wait_ms, whole_minutes
+from ticketd.errors import ErrorCode, Refusal
+
+
+async def resume_queue(services: Services, call: Call[JoinQueue]) -> Reply:
+    """200 with a fresh queue token for the place that one has already, in the form of the answer to joining.
+
+    Who was let in is READY here, also while shopping; the access token comes by status. Refuses, in this order:
+    USER_MISMATCH; TOKEN_MISSING; INVALID_EVENT_ID; QUEUE_ENTRY_EXPIRED with ``status``; DEVICE_MISMATCH.
+    """
+    user_id = UserId(call.body.user_id)
+    check_vouched(services, call.principal, user_id)
+    _require_voucher(call.principal)
+    event = parse_uuid(call.body.event_id)
+    if event is None:
+        raise Refusal(ErrorCode.INVALID_EVENT_ID)
+    event_id = EventId(event)
+    with services.engine.snapshot(event_partition(event_id)) as view:
+        now_ms = view.now_ms
+        room, entry = find_own_place(view, event_id, user_id, now_ms)
+        _check_device(services, entry, call.body.device_fingerprint)
+        position = _position(services, room, entry)
+        in_lobby = entry.state is EntryState.LOBBY
+        wait = lobby_wait_ms(room, view) if in_lobby else wait_ms(room, view, position)
+    is_in = entry.state in ACTIVE_STATES
+    return answer(
+        JoinAnswer(
+            queue_token=queue_token(services, event_id, entry, now_ms),
+            queue_position=position,
+            estimated_wait_minutes=0 if is_in else whole_minutes(wait),
+            queue_size=room.queue_size,
+            status=(EntryState.READY if is_in else entry.state).value,
+            poll_interval_seconds=poll_interval_seconds(services.settings.rooms, wait),
+            entry_id=entry.entry_id,
+        )
+    )
+
+
+def _require_voucher(principal: Principal) -> None:
+    """Refuses TOKEN_MISSING where nobody vouches for the buyer, also where one may join so: a place that is taken must
+    not be handed to whoever names its buyer."""
+    trusted = principal.api_key is not None and principal.api_key.scope == Scope.STOREFRONT.value
+    if principal.claims is None and not trusted:
+        raise Refusal(ErrorCode.TOKEN_MISSING)
+
+
+def _check_device(services: Services, entry: EntryRecord, fingerprint: str) -> None:
+    """Refuses DEVICE_MISMATCH for another device than the one that joined, unless devices are not bound."""
+    if services.settings.auth.device_binding == "off":
+        return
+    if not same_device(hash_device(fingerprint), DeviceHash(entry.device_hash)):
+        raise Refusal(ErrorCode.DEVICE_MISMATCH, details={"field": "device_fingerprint"})
+
+
+def _position(services: Services, room: RoomReading, entry: EntryRecord) -> int:
+    before_it = 0
+    if entry.state is EntryState.QUEUED:
+        before_it = services.positions.position(room.event_id, entry.seq) - 1
+    return room.position_of(entry, before_it)
