@@ -146,3 +146,10 @@ TransferSeconds = Annotated[int, whole(1, 366 * DAY, "seconds")]
 
 # [idempotency]
 OutcomeSeconds = Annotated[int, whole(60, 30 * DAY, "seconds")]
+
+# [rate_limits]
+RateCalls = Annotated[int, whole(1, 1_000_000, "calls")]
+PollCalls = Annotated[int, whole(1, 6000, "calls")]
+BurstCalls = Annotated[int, whole(1, 60, "calls")]
+RateMessages = Annotated[int, whole(1, 1_000_000, "messages")]
+RateCallers = Annotated[int, whole(1000, 10_000_000, "counts")]

@@ -62,7 +62,15 @@ def _mail_conflicts(mail: MailSettings) -> list[tuple[str, str]]:
 
 def _room_conflicts(settings: Settings) -> list[tuple[str, str]]:
     rooms = settings.rooms
+    limits = settings.rate_limits
+    found: list[tuple[str, str]] = []
     if rooms.poll_interval_max_seconds < rooms.poll_interval_seconds:
         reason = f"must be at least rooms.poll_interval_seconds, which is {rooms.poll_interval_seconds}"
-        return [("rooms.poll_interval_max_seconds", reason)]
-    return []
+        found.append(("rooms.poll_interval_max_seconds", reason))
+    if limits.enabled and rooms.poll_interval_seconds * limits.queue_status_per_minute < 60:
+        # Buyers who come when they are told to would be refused.
+        reason = (
+            f"must allow a call every rooms.poll_interval_seconds, which is {rooms.poll_interval_seconds}"
+        )
+        found.append(("rate_limits.queue_status_per_minute", reason))
+    return found

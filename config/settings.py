@@ -139,6 +139,29 @@ class IdempotencySettings(Group, frozen=True, kw_only=True, forbid_unknown_field
     retention_seconds: bounds.OutcomeSeconds = DAY
 
 
+class RateLimitSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many calls each caller may make; messages are those of one WebSocket."""
+
+    enabled: bool = True
+    search_per_minute: bounds.RateCalls = 100
+    event_details_per_minute: bounds.RateCalls = 200
+    seat_map_per_minute: bounds.RateCalls = 50
+    reserve_per_minute: bounds.RateCalls = 10
+    queue_status_per_minute: bounds.PollCalls = 2
+    queue_status_burst: bounds.BurstCalls = 2
+    token_per_hour: bounds.RateCalls = 1000
+    join_per_minute: bounds.RateCalls = 10
+    sessions_per_minute: bounds.RateCalls = 6000
+    orders_per_minute: bounds.RateCalls = 60
+    tickets_per_minute: bounds.RateCalls = 60
+    transfers_per_minute: bounds.RateCalls = 30
+    realtime_per_minute: bounds.RateCalls = 20
+    realtime_messages_per_minute: bounds.RateMessages = 120
+    operator_per_minute: bounds.RateCalls = 6000
+    other_per_minute: bounds.RateCalls = 300
+    max_callers: bounds.RateCallers = 200_000
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings of a daemon."""
 
@@ -151,6 +174,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rooms: RoomSettings = msgspec.field(default_factory=RoomSettings)
     tickets: TicketSettings = msgspec.field(default_factory=TicketSettings)
     idempotency: IdempotencySettings = msgspec.field(default_factory=IdempotencySettings)
+    rate_limits: RateLimitSettings = msgspec.field(default_factory=RateLimitSettings)
 
 
 GROUPS: Final[dict[str, type[Group]]] = get_type_hints(Settings)

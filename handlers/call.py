@@ -42,6 +42,7 @@ class ListenerKind(enum.Enum):
 class RawRequest:
     """A request as it was read: ``path`` decoded, ``query`` raw, header names in lower case, the body not read yet.
 
+    ``client`` is the address of the socket's other end ("" for a Unix socket), which may be a proxy's.
     ``read_body(limit)`` gives the whole body, or raises Refusal BODY_TOO_LARGE once it is longer than ``limit`` bytes.
     """
 

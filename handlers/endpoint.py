@@ -14,6 +14,7 @@ from handlers.services import Services
 from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode
+from ticketd.rate_limits.classes import RateClass
 
 
 class Door(enum.Enum):
@@ -22,23 +23,6 @@ class Door(enum.Enum):
     PUBLIC = "public"
     OPERATOR = "operator"
     BOTH = "both"
-
-
-class RateClass(enum.Enum):
-    """Which rate limit counts a call. UNLIMITED is for health checks and static pages."""
-
-    SEARCH = "search"
-    EVENT_DETAILS = "event_details"
-    SEAT_MAP = "seat_map"
-    RESERVE = "reserve"
-    QUEUE_STATUS = "queue_status"
-    JOIN = "join"
-    ORDERS = "orders"
-    TICKETS = "tickets"
-    TRANSFERS = "transfers"
-    OPERATOR = "operator"
-    OTHER = "other"
-    UNLIMITED = "unlimited"
 
 
 class Token(enum.Enum):

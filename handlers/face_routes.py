@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from handlers.docs import get_docs_asset, get_openapi, show_docs
-from handlers.endpoint import OPEN, BodyEncoding, Door, Endpoint, RateClass
+from handlers.endpoint import OPEN, BodyEncoding, Door, Endpoint
 from handlers.face import get_health, get_metrics, get_readiness
 from handlers.pages import HTML_TYPE
 from handlers.sandbox import answer_challenge, show_challenge
@@ -16,6 +16,7 @@ from handlers.wire.face import HealthAnswer
 from handlers.wire.sandbox import ChallengeForm
 from ticketd.errors import ErrorCode
 from ticketd.metrics import CONTENT_TYPE
+from ticketd.rate_limits.classes import RateClass
 
 FACE_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(

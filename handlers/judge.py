@@ -1,14 +1,17 @@
-"""Who calls, and whether this call may be made at all: API key, token, device. In that order, before any body is read.
+"""Who calls, and whether this call may be made at all: API key, rate limit, token, device. In that order, before any
+body is read.
 
 Rules of the sale are not here; ownership and state are judged by the endpoint and its transition.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from handlers.call import ListenerKind, Principal, RawRequest
 from handlers.endpoint import Credential, Endpoint, Token
+from handlers.metering import Meter
 from handlers.services import Services
 from storage.schema.records import ApiKeyRecord
 from ticketd.credentials.api_keys import Scope
@@ -45,24 +48,44 @@ def judge_api_key(services: Services, endpoint: Endpoint, request: RawRequest) -
     return found
 
 
-def judge_token(
-    services: Services, credential: Credential, request: RawRequest, query_token: str | None
-) -> Claims | None:
+@dataclass(frozen=True, slots=True)
+class SentToken:
+    """The token that a call carries, verified once: what it says, or how it is to be refused when its turn comes."""
+
+    claims: Claims | None = None
+    refusal: Refusal | None = None
+    in_query: bool = False
+
+
+def read_token(services: Services, request: RawRequest, query_token: str | None) -> SentToken:
+    """What the call's token says. With one in the header and one in the query both must be good; the header's is the
+    one that counts."""
+    try:
+        bearer = _bearer(request)
+        sent = [text for text in (bearer, query_token) if text is not None]
+        if not sent:
+            return SentToken()
+        claims, *_ = [_verify(services, text) for text in sent]
+    except Refusal as refusal:
+        return SentToken(refusal=refusal)
+    return SentToken(claims, in_query=bearer is None)
+
+
+def judge_token(credential: Credential, sent: SentToken) -> Claims | None:
     """What the call's token says; None without one, where none is needed.
 
     Refuses in this order: TOKEN_MISSING; TOKEN_EXPIRED or TOKEN_INVALID for any token that was sent; QUEUE_ACCESS_ONLY
     or TOKEN_KIND_NOT_ALLOWED for one of another kind.
     """
-    bearer = _bearer(request)
-    sent = [text for text in (bearer, query_token) if text is not None]
-    if not sent:
+    if sent.refusal is not None:
+        raise sent.refusal
+    claims = sent.claims
+    if claims is None:
         if credential.token is Token.NEEDED:
             raise Refusal(ErrorCode.TOKEN_MISSING)
         return None
-    # With both, both must be good; the header's is the one that counts.
-    claims, *_ = [_verify(services, text) for text in sent]
     # Only a queue token is short-lived and narrow enough to stand in an address.
-    may_stand_there = bearer is not None or claims.kind is TokenKind.QUEUE
+    may_stand_there = not sent.in_query or claims.kind is TokenKind.QUEUE
     if claims.kind not in credential.kinds or not may_stand_there:
         code = ErrorCode.TOKEN_KIND_NOT_ALLOWED
         if claims.kind is TokenKind.QUEUE:
@@ -98,12 +121,23 @@ def judge_device(services: Services, claims: Claims | None, request: RawRequest)
         raise Refusal(ErrorCode.DEVICE_MISMATCH, details={"header": "X-Device-ID"})
 
 
-def judge(services: Services, endpoint: Endpoint, request: RawRequest, query_token: str | None) -> Principal:
-    """Who calls. ``query_token`` is the query's ``queue_token``, which counts only if there is no Authorization."""
-    api_key = judge_api_key(services, endpoint, request)
-    claims = None
+def judge(
+    services: Services, endpoint: Endpoint, request: RawRequest, query_token: str | None, meter: Meter
+) -> Principal:
+    """Who calls. ``query_token`` is the query's ``queue_token``, which counts only if there is no Authorization.
+
+    Refuses as the parts do, in this order: the API key, the rate limit (RATE_LIMITED), the token, the device.
+    """
+    try:
+        api_key = judge_api_key(services, endpoint, request)
+    except Refusal:
+        meter.count_stray(endpoint)
+        raise
+    sent = SentToken()
     if _minds_credentials(endpoint, request):
-        claims = judge_token(services, endpoint.credential, request, query_token)
+        sent = read_token(services, request, query_token)
+    meter.count_call(endpoint, api_key, sent.claims)
+    claims = judge_token(endpoint.credential, sent)
     judge_device(services, claims, request)
     return Principal(api_key=api_key, claims=claims)
 

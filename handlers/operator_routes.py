@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from handlers.endpoint import OPERATING, BodyEncoding, Door, Endpoint, RateClass
+from handlers.endpoint import OPERATING, BodyEncoding, Door, Endpoint
 from handlers.operator_events import (
     block_event_seats,
     cancel_operator_event,
@@ -39,6 +39,7 @@ from handlers.wire.operator import (
 )
 from handlers.wire.sessions import CreateSession, SessionAnswer
 from ticketd.errors import ErrorCode
+from ticketd.rate_limits.classes import RateClass
 
 _line = partial(Endpoint, part="operator", credential=OPERATING, rate=RateClass.OPERATOR, door=Door.OPERATOR)
 

@@ -19,7 +19,6 @@ from handlers.endpoint import (
     SHOPPING,
     TRUSTED_SERVER,
     Endpoint,
-    RateClass,
 )
 from handlers.events import get_event, search_events
 from handlers.face_routes import FACE_ENDPOINTS
@@ -58,6 +57,7 @@ from handlers.wire.transfers import (
     TransferList,
 )
 from ticketd.errors import ErrorCode
+from ticketd.rate_limits.classes import RateClass
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     # --- sessions ---
@@ -68,7 +68,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         part="sessions",
         summary="Get a user token for a buyer that your server vouches for",
         credential=TRUSTED_SERVER,
-        rate=RateClass.OTHER,
+        rate=RateClass.SESSIONS,
         body=CreateSession,
         answer=SessionAnswer,
         status=201,

@@ -1,11 +1,12 @@
 """The way of one request, whoever read it from the wire: route, judge, read, run, and put the answer into form.
 
-Order of judgement: route (404, 405), API key (401), token (401, 403), device (403), body (413, 415, 400), then what the
-endpoint finds: ownership (404) and state. Nothing leaves ``answer_request`` but a finished reply.
+Order of judgement: route (404, 405), API key (401), rate limit (429), token (401, 403), device (403), body (413, 415,
+400), then what the endpoint finds: ownership (404) and state. Nothing leaves ``answer_request`` but a finished reply.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ from handlers.endpoint import Endpoint
 from handlers.errors import error_reply, refusal_of
 from handlers.forms import finish_reply, preflight_reply
 from handlers.judge import judge
+from handlers.metering import Meter
 from handlers.router import Router
 from handlers.services import Services
 from storage.engine import Partition
@@ -44,7 +46,7 @@ class Server:
         """The finished reply to a request. Raises only what cancels the task."""
         started = time.perf_counter()
         request_id = _request_id(request)
-        seen = _Seen()
+        seen = _Seen(Meter(self._services, request))
         try:
             reply = await self._run(request, request_id, seen)
         except Exception as failure:
@@ -52,6 +54,8 @@ class Server:
             if refusal.code is ErrorCode.INTERNAL_ERROR:
                 _log.exception("request failed", request_id=request_id, route=seen.route)
             reply = error_reply(refusal, request_id, self._services.clock.now_ms())
+        # Outside of what is kept for a repetition: each answer tells of its own call.
+        reply = dataclasses.replace(reply, headers=(*reply.headers, *seen.meter.headers))
         reply = finish_reply(self._services.settings.server, request, reply, request_id)
         self._record(request, request_id, seen, reply, time.perf_counter() - started)
         return reply
@@ -60,10 +64,14 @@ class Server:
         services = self._services
         if request.method == "OPTIONS":
             return preflight_reply(services.settings.server, self._router, request)
-        endpoint, path = self._router.find(request.method, request.path, request.listener)
+        try:
+            endpoint, path = self._router.find(request.method, request.path, request.listener)
+        except Refusal:
+            seen.meter.count_stray()
+            raise
         seen.endpoint = endpoint
         query, unreadable = _query(request)
-        principal = judge(services, endpoint, request, query.get("queue_token"))
+        principal = judge(services, endpoint, request, query.get("queue_token"), seen.meter)
         seen.principal = principal
         is_called = bool(endpoint.credential.scopes)
         if unreadable is not None and (is_called or endpoint.query is not None):
@@ -81,7 +89,7 @@ class Server:
                 headers=request.headers,
                 request_id=request_id,
                 session_id=session_id,
-                client=request.client,
+                client=seen.meter.address,
                 listener=request.listener,
                 idempotent=idempotent,
             )
@@ -140,7 +148,8 @@ class Server:
 class _Seen:
     """What was found out about a request by the time it was answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
         self.endpoint: Endpoint | None = None
         self.principal: Principal | None = None
 

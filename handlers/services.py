@@ -12,6 +12,8 @@ from storage.engine import Engine
 from ticketd.metrics import Metrics
 from ticketd.ports.payments import PaymentGateway
 from ticketd.ports.sandbox_payments import SandboxGateway
+from ticketd.rate_limits.addresses import TrustedProxies
+from ticketd.rate_limits.limits import RateLimits
 from ticketd.tasks.payments import PaymentDesk
 from ticketd.views.catalogue import Catalogue
 from ticketd.views.key_book import KeyBook
@@ -35,6 +37,8 @@ class Services:
     gateway: PaymentGateway
     payments: PaymentDesk
     metrics: Metrics
+    rate_limits: RateLimits
+    proxies: TrustedProxies
     api_document: Callable[[], bytes]
     """The OpenAPI document as JSON, made when it is first asked for."""
     sandbox: SandboxGateway | None = None

@@ -32,7 +32,7 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
         "ticketd.version",
     ),
     # Pure forms, which know neither store nor sale: texts that are signed, printed or read.
-    ("ticketd.credentials", "ticketd.event_file", "ticketd.tickets"),
+    ("ticketd.credentials", "ticketd.event_file", "ticketd.rate_limits", "ticketd.tickets"),
     ("ticketd.domain",),
     ("ticketd.ports", "ticketd.views"),
     ("ticketd.tasks",),

@@ -20,10 +20,12 @@ from handlers.services import Services
 from storage.clock import Clock
 from storage.writer import WritingEngine
 from ticketd.credentials.external import ExternalIssuer
-from ticketd.metrics import Metrics
+from ticketd.metrics import Metrics, Reading
 from ticketd.ports.mail import Mailer
 from ticketd.ports.payments import PaymentGateway
 from ticketd.ports.sandbox_payments import SandboxGateway
+from ticketd.rate_limits.addresses import TrustedProxies
+from ticketd.rate_limits.limits import RateLimits
 from ticketd.store_metrics import read_store
 from ticketd.tasks.payments import DeskParts, PaymentDesk
 from ticketd.tasks.placing import Answers
@@ -60,6 +62,11 @@ def _api_document(public_url: str) -> bytes:
     return encode_json(build_document(ENDPOINTS, public_url, version("ticketd")))
 
 
+def _read_limits(limits: RateLimits) -> dict[str, Reading]:
+    text = "Counts that rate limits keep now, one for each caller and class."
+    return {"ticketd_rate_limit_callers": Reading(text, limits.known_callers)}
+
+
 def build_services(
     settings: Settings, place: Place, engine: WritingEngine, clock: Clock, outside: Outside
 ) -> Services:
@@ -67,6 +74,8 @@ def build_services(
     keys = KeyBook(engine, outside.external, settings.auth.leeway_seconds)
     metrics = Metrics()
     metrics.add_readings(partial(read_store, engine))
+    limits = RateLimits(settings.rate_limits, lambda rate: metrics.rate_limited(rate.value))
+    metrics.add_readings(partial(_read_limits, limits))
     desk = DeskParts(
         engine=engine,
         clock=clock,
@@ -88,6 +97,8 @@ def build_services(
         gateway=outside.gateway,
         payments=PaymentDesk(desk),
         metrics=metrics,
+        rate_limits=limits,
+        proxies=TrustedProxies(settings.server.trusted_proxies),
         api_document=functools.cache(partial(_api_document, place.public_url)),
         sandbox=outside.sandbox,
     )

@@ -39,6 +39,13 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._rate_limited = Counter(
+            "ticketd_rate_limited", "Requests refused by a rate limit.", ("class",), registry=self._registry
+        )
+
+    def rate_limited(self, rate: str) -> None:
+        """Counts one request that a rate limit refused; ``rate`` is the name of its class."""
+        self._rate_limited.labels(rate).inc()
 
     def request_answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts one answered request; ``route`` is the path as the table of endpoints has it."""

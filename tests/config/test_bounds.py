@@ -44,6 +44,23 @@ RANGES = {
     "rooms.poll_interval_max_seconds": (1, 3600),
     "tickets.transfer_seconds": (1, 31_622_400),
     "idempotency.retention_seconds": (60, 2_592_000),
+    "rate_limits.search_per_minute": (1, 1_000_000),
+    "rate_limits.event_details_per_minute": (1, 1_000_000),
+    "rate_limits.seat_map_per_minute": (1, 1_000_000),
+    "rate_limits.reserve_per_minute": (1, 1_000_000),
+    "rate_limits.join_per_minute": (1, 1_000_000),
+    "rate_limits.sessions_per_minute": (1, 1_000_000),
+    "rate_limits.orders_per_minute": (1, 1_000_000),
+    "rate_limits.tickets_per_minute": (1, 1_000_000),
+    "rate_limits.transfers_per_minute": (1, 1_000_000),
+    "rate_limits.realtime_per_minute": (1, 1_000_000),
+    "rate_limits.realtime_messages_per_minute": (1, 1_000_000),
+    "rate_limits.operator_per_minute": (1, 1_000_000),
+    "rate_limits.other_per_minute": (1, 1_000_000),
+    "rate_limits.token_per_hour": (1, 1_000_000),
+    "rate_limits.queue_status_per_minute": (1, 6000),
+    "rate_limits.queue_status_burst": (1, 60),
+    "rate_limits.max_callers": (1000, 10_000_000),
 }
 
 
@@ -104,7 +121,7 @@ def wrong_types() -> Iterator[object]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_value_of_a_wrong_type_is_refused(name: str) -> None:
     allowed = [value for value in wrong_types() if allows(name, value)]
-    assert allowed == ([True] if name == "server.metrics_public" else [])
+    assert allowed == ([True] if name in {"server.metrics_public", "rate_limits.enabled"} else [])
 
 
 @pytest.mark.parametrize(("group", "name", "kind"), SETTINGS, ids=NAMES)

@@ -26,6 +26,11 @@ KEY = {
         ({"mail.smtp_username": "u"}, ["mail.smtp_username"]),
         ({"mail.smtp_host": "mail.example", "mail.smtp_password": "p"}, ["mail.smtp_password"]),
         ({"rooms.poll_interval_seconds": 121}, ["rooms.poll_interval_max_seconds"]),
+        ({"rooms.poll_interval_seconds": 29}, ["rate_limits.queue_status_per_minute"]),
+        (
+            {"rooms.poll_interval_seconds": 6, "rate_limits.queue_status_per_minute": 9},
+            ["rate_limits.queue_status_per_minute"],
+        ),
     ],
 )
 def test_what_cannot_stand_together_is_refused(flags: dict[str, object], names: list[str]) -> None:
@@ -44,6 +49,9 @@ def test_what_cannot_stand_together_is_refused(flags: dict[str, object], names: 
         {"payments.stripe_api_key": "sk_test_1"},
         {"mail.smtp_host": "mail.example", "mail.smtp_username": "u", "mail.smtp_password": "p"},
         {"rooms.poll_interval_seconds": 120},
+        {"rooms.poll_interval_seconds": 30},
+        {"rooms.poll_interval_seconds": 6, "rate_limits.queue_status_per_minute": 10},
+        {"rooms.poll_interval_seconds": 29, "rate_limits.enabled": False},
     ],
 )
 def test_what_can_stand_together_is_accepted(flags: dict[str, object]) -> None:

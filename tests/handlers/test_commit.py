@@ -11,7 +11,7 @@ import trio.testing
 
 from handlers.call import AnyCall, Call, Reply
 from handlers.commit import Decision, commit
-from handlers.endpoint import OWNING, Endpoint, RateClass
+from handlers.endpoint import OWNING, Endpoint
 from handlers.router import Router
 from handlers.serve import Server
 from handlers.services import Services
@@ -24,6 +24,7 @@ from tests.support.tokens import SOMEBODY, mint
 from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode, Refusal
+from ticketd.rate_limits.classes import RateClass
 
 CARDS = "/v1/payment-methods"
 CARD = {"type": "CARD", "card_token": "tok_visa"}

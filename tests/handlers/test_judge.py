@@ -9,7 +9,7 @@ import pytest
 
 from config.settings import AuthSettings, Settings, StorageSettings
 from handlers.call import ListenerKind
-from tests.support.daemon import DEVICE, Answer, Client, Daemon, open_daemon
+from tests.support.daemon import DEVICE, NO_RATE_LIMITS, Answer, Client, Daemon, open_daemon
 from tests.support.tokens import SOMEBODY, mint
 from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.keyring import TokenKind
@@ -31,6 +31,7 @@ def settings(
     return Settings(
         storage=StorageSettings(map_size_bytes=256 * 1024 * 1024),
         auth=AuthSettings(device_binding=device_binding, user_tokens=user_tokens),
+        rate_limits=NO_RATE_LIMITS,
     )
 
 

@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from handlers.call import Call, ListenerKind, Reply
-from handlers.endpoint import OPEN, Door, Endpoint, RateClass
+from handlers.endpoint import OPEN, Door, Endpoint
 from handlers.router import Router
 from handlers.routes import ENDPOINTS
 from handlers.services import Services
 from ticketd.errors import ErrorCode, Refusal
+from ticketd.rate_limits.classes import RateClass
 
 PUBLIC, SOCKET, TCP = ListenerKind.PUBLIC, ListenerKind.OPERATOR, ListenerKind.OPERATOR_TCP
 

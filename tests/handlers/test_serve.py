@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from config.settings import ServerSettings, Settings, StorageSettings
 from handlers.call import AnyCall, RawRequest, Reply
-from handlers.endpoint import OWNING, Endpoint, RateClass
+from handlers.endpoint import OWNING, Endpoint
 from handlers.router import Router
 from handlers.routes import ENDPOINTS
 from handlers.serve import Server
@@ -20,6 +20,7 @@ from tests.support.daemon import DEVICE, Answer, Client, Daemon, open_daemon
 from tests.support.tokens import mint
 from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.keyring import TokenKind
+from ticketd.rate_limits.classes import RateClass
 
 CARDS = "/v1/payment-methods"
 CARD = {"type": "CARD", "card_token": "tok_visa"}

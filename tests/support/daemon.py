@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import msgspec
 import trio
 
-from config.settings import Settings, StorageSettings
+from config.settings import RateLimitSettings, Settings, StorageSettings
 from handlers.call import ListenerKind, RawRequest
 from handlers.router import Router
 from handlers.routes import ENDPOINTS
@@ -41,6 +41,7 @@ START_MS: Final = 1_784_000_000_000
 """2026-07-14T03:33:20Z: the time at which a test begins."""
 PUBLIC_URL: Final = "http://tickets.test"
 DEVICE: Final = "device-1"
+NO_RATE_LIMITS: Final = RateLimitSettings(enabled=False)
 
 
 @dataclass(frozen=True)
@@ -177,10 +178,14 @@ async def open_daemon(
 ) -> AsyncIterator[Daemon]:
     """The daemon over the folder ``data``, with its tasks running until the block ends; ended so, it has been killed.
 
+    Without ``settings`` no rate limit is in force: a test asks far more of one caller than a sale does.
     ``gateway`` wraps the sandbox in another one, such as FaultyGateway. ``start_ms`` is when its clock begins: later,
     for another daemon over the same folder.
     """
-    settings = settings or Settings(storage=StorageSettings(map_size_bytes=256 * 1024 * 1024))
+    settings = settings or Settings(
+        storage=StorageSettings(map_size_bytes=256 * 1024 * 1024),
+        rate_limits=NO_RATE_LIMITS,
+    )
     clock = TrioClock(start_ms)
     with open_inline_engine(data, settings.storage, clock, EVENT_CODEC, synced=False) as engine:
         await prepare_store(engine, clock.now_ms())

@@ -1,0 +1,82 @@
+"""The address that a call comes from: the socket's, or the one that trusted proxies say they forward for.
+
+Anybody may write a forwarding header. It is read from its end, where the nearest proxy wrote, and only as far as those
+who wrote are trusted; beyond that it is a stranger's word.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+FORWARDED_HEADER: Final = "x-forwarded-for"
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_WITH_PORT: Final = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\[\]]+)\](?::[0-9]{1,5})?")
+_LONGEST_ENTRY: Final = 64
+_SUBSCRIBER_BITS: Final = 64
+
+
+class TrustedProxies:
+    """The proxies whose forwarding headers count: addresses and networks, as ``server.trusted_proxies`` has them."""
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        self._networks: tuple[_Network, ...] = tuple(ipaddress.ip_network(text) for text in networks)
+
+    def client_address(self, peer: str, headers: Mapping[str, str]) -> str:
+        """The client's address in its canonical form; ``peer`` is the socket's, "" for a Unix socket.
+
+        ``headers`` have names in lower case, several lines of one name joined by commas. An entry that is no address
+        ends the search: the proxy that wrote it is the client then. So is the first of a chain that is all trusted.
+        """
+        address = _parse(peer)
+        if address is None:
+            return peer
+        if self._trusts(address) and (chain := headers.get(FORWARDED_HEADER)):
+            for entry in reversed(chain.split(",")):
+                before = _parse_entry(entry)
+                if before is None:
+                    break
+                address = before
+                if not self._trusts(address):
+                    break
+        return str(address)
+
+    def _trusts(self, address: _Address) -> bool:
+        return any(address in network for network in self._networks)
+
+
+@functools.lru_cache(maxsize=16_384)
+def subscriber_of(address: str) -> str:
+    """Whom an address stands for: an IPv6 address for its /64, which one subscriber has whole; any other for itself."""
+    parsed = _parse(address)
+    if not isinstance(parsed, ipaddress.IPv6Address):
+        return address
+    return str(ipaddress.ip_network((parsed, _SUBSCRIBER_BITS), strict=False))
+
+
+@functools.lru_cache(maxsize=16_384)
+def _parse(text: str) -> _Address | None:
+    """An address without zone; an IPv4 address that is written as IPv6 is one."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.ipv4_mapped or ipaddress.IPv6Address(int(address))
+    return address
+
+
+def _parse_entry(entry: str) -> _Address | None:
+    """An address as proxies write it: alone, or with a port, then an IPv6 address in brackets."""
+    text = entry.strip()
+    if len(text) > _LONGEST_ENTRY:
+        return None
+    if match := _WITH_PORT.fullmatch(text):
+        return _parse(match["v4"] or match["v6"])
+    return _parse(text)

@@ -1,0 +1,140 @@
+"""All rate limits of a daemon: which rules count a call, and what its caller is to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from config.settings import RateLimitSettings
+from ticketd.errors import ErrorCode, Refusal
+from ticketd.rate_limits.callers import Callers
+from ticketd.rate_limits.classes import RateClass
+from ticketd.rate_limits.counting import HOUR_MS, MINUTE_MS, Rule, Taken, Window, pace_per_minute
+
+_KEY_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is counted: ``credential`` names one caller and no other. ``is_buyer``: by a user or an access token."""
+
+    credential: bytes
+    is_buyer: bool = False
+
+
+class Verdict(NamedTuple):
+    """What the tightest of the limits says of a call, and what its caller is told."""
+
+    rate: RateClass
+    is_allowed: bool
+    limit: int
+    remaining: int
+    reset_at_ms: int
+    retry_after_seconds: int
+    """How long a caller who keeps still has to wait for the next call to pass: 1 or more if this one is refused."""
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """X-RateLimit-Limit, -Remaining and -Reset (Unix seconds, rounded up)."""
+        return (
+            ("X-RateLimit-Limit", str(self.limit)),
+            ("X-RateLimit-Remaining", str(self.remaining)),
+            ("X-RateLimit-Reset", str(_seconds_up(self.reset_at_ms))),
+        )
+
+
+def rules_of(settings: RateLimitSettings) -> dict[RateClass, Rule]:
+    """The rule of every class but UNLIMITED."""
+    per_minute = {
+        RateClass.SEARCH: settings.search_per_minute,
+        RateClass.EVENT_DETAILS: settings.event_details_per_minute,
+        RateClass.SEAT_MAP: settings.seat_map_per_minute,
+        RateClass.RESERVE: settings.reserve_per_minute,
+        RateClass.JOIN: settings.join_per_minute,
+        RateClass.SESSIONS: settings.sessions_per_minute,
+        RateClass.ORDERS: settings.orders_per_minute,
+        RateClass.TICKETS: settings.tickets_per_minute,
+        RateClass.TRANSFERS: settings.transfers_per_minute,
+        RateClass.REALTIME: settings.realtime_per_minute,
+        RateClass.OPERATOR: settings.operator_per_minute,
+        RateClass.OTHER: settings.other_per_minute,
+    }
+    rules: dict[RateClass, Rule] = {rate: Window(count, MINUTE_MS) for rate, count in per_minute.items()}
+    rules[RateClass.QUEUE_STATUS] = pace_per_minute(
+        settings.queue_status_per_minute, settings.queue_status_burst
+    )
+    rules[RateClass.TOKEN] = Window(settings.token_per_hour, HOUR_MS)
+    return rules
+
+
+class RateLimits:
+    """Counts calls. ``on_refused`` is told the class that each refused call is refused for."""
+
+    def __init__(self, settings: RateLimitSettings, on_refused: Callable[[RateClass], None]) -> None:
+        self._is_enabled = settings.enabled
+        self._rules: Mapping[RateClass, Rule] = rules_of(settings)
+        self._callers = Callers(settings.max_callers)
+        self._on_refused = on_refused
+
+    @property
+    def known_callers(self) -> int:
+        """How many counts are kept: one for each caller and class."""
+        return len(self._callers)
+
+    def take(self, rate: RateClass, caller: Caller, now_ms: int) -> Verdict | None:
+        """Counts one call in every limit that applies, also in those beside one that refuses it.
+
+        The verdict is that of the tightest: one that refuses before one that does not, then the fewest remaining, then
+        the latest reset. None where nothing is counted: UNLIMITED, or limits turned off.
+        """
+        if not self._is_enabled or rate is RateClass.UNLIMITED:
+            return None
+        verdict = self._take_one(rate, caller, now_ms)
+        if not caller.is_buyer:
+            return verdict
+        over_all = self._take_one(RateClass.TOKEN, caller, now_ms)
+        tightest = min(verdict, over_all, key=_tightness)
+        # A caller who comes again must be let through by both.
+        waits = max(verdict.retry_after_seconds, over_all.retry_after_seconds)
+        return tightest._replace(retry_after_seconds=waits)
+
+    def refusal(self, verdict: Verdict) -> Refusal:
+        """RATE_LIMITED for a call that a verdict does not allow, which is counted as refused."""
+        self._on_refused(verdict.rate)
+        return Refusal(
+            ErrorCode.RATE_LIMITED,
+            details={
+                "class": verdict.rate.value,
+                "limit": verdict.limit,
+                "retry_after_seconds": verdict.retry_after_seconds,
+            },
+            retry_after_seconds=verdict.retry_after_seconds,
+        )
+
+    def _take_one(self, rate: RateClass, caller: Caller, now_ms: int) -> Verdict:
+        rule = self._rules[rate]
+        key = blake2b(b"%b\0%b" % (rate.value.encode(), caller.credential), digest_size=_KEY_BYTES).digest()
+        taken = rule.take(self._callers.find(key), now_ms)
+        self._callers.keep(key, taken.state, now_ms)
+        return _verdict(rate, rule, taken, now_ms)
+
+
+def _verdict(rate: RateClass, rule: Rule, taken: Taken, now_ms: int) -> Verdict:
+    return Verdict(
+        rate=rate,
+        is_allowed=taken.is_allowed,
+        limit=rule.limit,
+        remaining=taken.remaining,
+        reset_at_ms=taken.reset_at_ms,
+        retry_after_seconds=_seconds_up(taken.retry_at_ms - now_ms),
+    )
+
+
+def _tightness(verdict: Verdict) -> tuple[bool, int, int]:
+    return verdict.is_allowed, verdict.remaining, -verdict.reset_at_ms
+
+
+def _seconds_up(milliseconds: int) -> int:
+    return -(-milliseconds // 1000)
