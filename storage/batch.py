@@ -109,7 +109,7 @@ class Batch:
             self.outcomes.append((job, error))
             return
         overlay.merge_into(self.overlay)
-        self.newest_ms = now_ms
+        self.newest_ms = max(now_ms, command.moves_time_to_ms)
         self.room_bytes -= _PAGE_FILL * put_bytes
         self.put_bytes += put_bytes
         self.changes.extend(changes)
@@ -273,6 +273,7 @@ class GroupCommit:
             return
         self._high_water_ms = max(self._high_water_ms, self._clock.now_ms())
         batch.run(job, self._high_water_ms, self._codec)
+        self._high_water_ms = max(self._high_water_ms, batch.newest_ms)
 
     def _open_batch(self) -> Batch:
         """The batch that takes commands: the newest one, or a new one on top if that is closed or full."""

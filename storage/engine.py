@@ -113,6 +113,10 @@ class Command(Generic[R_co]):
     ``hints`` are keys worth fetching ahead. ``may_use_reserve`` is for what must go on when space is short (releasing,
     expiring, cancelling, recording that money moved): such a command may grow into the space that is kept back; any
     other is refused there with StorageFull unless it makes the store smaller or leaves it as large as it is.
+
+    ``moves_time_to_ms``: once the command has run, no later transaction has an earlier time than that (milliseconds
+    UTC), and nobody reads what it wrote at an earlier one; so a command can put the windows of people off by as much as
+    the time then jumps, and no decision stands between the two.
     """
 
     name: str
@@ -121,6 +125,7 @@ class Command(Generic[R_co]):
     hints: tuple[Key, ...] = ()
     command_id: UUID = field(default_factory=uuid4)
     may_use_reserve: bool = False
+    moves_time_to_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +176,9 @@ class Engine(Protocol):
 
         None if the log cannot tell what follows ``after``: it no longer goes back that far, or has never got that far.
         """
+
+    def newest_commit_ms(self) -> int:
+        """The engine's time of the newest durable commit: milliseconds UTC; 0 for an empty store."""
 
     def is_running(self) -> bool:
         """Whether the engine takes commands: it was started, and has neither ended nor failed."""

@@ -93,6 +93,14 @@ class StoreReads:
         with self.snapshot(partition) as snapshot:
             return read_changes(snapshot, self._codec, partition, after, limit)
 
+    def newest_commit_ms(self) -> int:
+        """The time of the newest durable commit: milliseconds UTC; 0 for an empty store."""
+        view = self._backend.view()
+        try:
+            return self._high_water_ms(view)
+        finally:
+            view.close()
+
     def begin(self, snapshot: StoreSnapshot) -> tuple[int, View]:
         """Opens the view of a snapshot; its time, and the view."""
         view = self._backend.view()

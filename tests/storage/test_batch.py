@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.batch import COMMIT_SECONDS_BOUNDS, GroupCommit, Job, Settled, WriterCounters
-from storage.change_log import read_changes, read_version
+from storage.change_log import read_changes, read_high_water_ms, read_version
 from storage.engine import (
     Change,
     Command,
@@ -210,6 +211,42 @@ def test_the_time_never_goes_back(commits: GroupCommit, backend: FaultyBackend, 
     (job,) = take(reopened, ask)
     commit(reopened, backend)
     assert committed(job).result == NOON_MS + 6
+
+
+def test_a_command_moves_the_time_for_all_that_come_after_it(
+    commits: GroupCommit, backend: FaultyBackend, clock: HandClock
+) -> None:
+    seen: list[int] = []
+
+    def look(tx: Transaction) -> None:
+        seen.append(tx.now_ms)
+        tx.put(pack_key(HALL, 1, len(seen)), b"")
+
+    later = Command("step", (HALL,), look, moves_time_to_ms=NOON_MS + 5000)
+    take(commits, Command("look", (HALL,), look), later, Command("look", (HALL,), look))
+    assert seen == [NOON_MS, NOON_MS, NOON_MS + 5000]
+    commit(commits, backend)
+    take(commits, Command("look", (HALL,), look))
+    assert seen[-1] == NOON_MS + 5000
+    assert read_high_water(backend) == NOON_MS + 5000  # of the commit before: who reads it is as late
+    clock.ms += 5001
+    take(commits, Command("look", (HALL,), look), replace(later))
+    assert seen[-2:] == [NOON_MS + 5001] * 2
+
+
+def test_a_command_that_is_refused_moves_no_time(commits: GroupCommit, backend: FaultyBackend) -> None:
+    key = pack_key(HALL, 1, 1)
+    take(commits, replace(refused_command(key), moves_time_to_ms=NOON_MS + 5000))
+    seen = take(commits, Command("look", (HALL,), lambda tx: tx.now_ms))
+    assert committed(seen[0]).result == NOON_MS
+
+
+def read_high_water(backend: FaultyBackend) -> int:
+    view = backend.view()
+    try:
+        return read_high_water_ms(view)
+    finally:
+        view.close()
 
 
 @pytest.mark.parametrize(("seconds_left", "runs"), [(-1.0, False), (0.0, False), (1.0, True)])
