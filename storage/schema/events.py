@@ -85,6 +85,14 @@ class RoomChanged(Event, frozen=True, kw_only=True, tag="room-changed"):
     event_id: EventId
 
 
+class TimeCredited(Event, frozen=True, kw_only=True, tag="time-credited"):
+    """What the event's buyers have until a certain time (to claim, to shop, to pay a hold) they have ``credit_ms``
+    longer, since so much time has passed that the daemon did not live, or that the machine's clock skipped."""
+
+    event_id: EventId
+    credit_ms: int
+
+
 class OrderMoved(Event, frozen=True, kw_only=True, tag="order-moved"):
     """An order was begun or changed its state; ``due_at_ms`` is when the payments task is to look at it."""
 
@@ -132,6 +140,7 @@ DomainEvent = (
     | HoldMoved
     | EntryMoved
     | RoomChanged
+    | TimeCredited
     | OrderMoved
     | TicketsIssued
     | TransferMoved

@@ -17,6 +17,7 @@ from storage.schema.records import (
     CountRecord,
     EntryRecord,
     EventRecord,
+    HeartbeatRecord,
     MailRecord,
     OrderRecord,
     OutcomeRecord,
@@ -109,3 +110,4 @@ SIGNING_KEYS: Final = Table(202, "signing_keys", SigningKeyRecord)  # (kind, kid
 AUDIT: Final = Table(203, "audit", AuditRecord)  # (at_ms, audit_id)
 EVENT_OF_ORDER: Final = Table(204, "event_of_order", EventId)  # (order_id)
 EVENT_OF_TRANSFER: Final = Table(205, "event_of_transfer", EventId)  # (transfer_id)
+HEARTBEAT: Final = Table(206, "heartbeat", HeartbeatRecord)  # (): see ticketd.tasks.timekeeper

@@ -378,6 +378,14 @@ class ApiKeyRecord(Record, frozen=True, kw_only=True):
     revoked_at_ms: int | None = None
 
 
+class HeartbeatRecord(Record, frozen=True, kw_only=True):
+    """That the daemon lived at ``at_ms``. ``credited_ms`` is how much of the time since then, in which it does not run,
+    was credited already, by a command that worked on the store of the stopped daemon; 0 while it runs."""
+
+    at_ms: int
+    credited_ms: int = 0
+
+
 class SigningKeyRecord(Record, frozen=True, kw_only=True):
     """A key that signs tokens, links or tickets. ``kind``: user, queue, access, link or ticket."""
 

@@ -33,6 +33,7 @@ from storage.schema.layout import (
     EVENT_IDS,
     EVENT_OF_ORDER,
     EVENT_OF_TRANSFER,
+    HEARTBEAT,
     LINE,
     LIVE_BY_DEVICE,
     LIVE_BY_USER,
@@ -155,6 +156,7 @@ SYSTEM_TABLES: Final = {
         records(AUDIT, int, UUID, named=lambda deed: (deed.at_ms, deed.audit_id)),
         records(EVENT_OF_ORDER, UUID),
         records(EVENT_OF_TRANSFER, UUID),
+        records(HEARTBEAT),
         *_OUTCOMES,
     )
 }

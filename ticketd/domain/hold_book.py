@@ -82,11 +82,27 @@ def end_hold(
     return ended
 
 
+def credit_hold(
+    tx: Transaction, event_id: EventId, before: ReservationRecord, credit_ms: int
+) -> ReservationRecord:
+    """Puts the end of a live hold off by ``credit_ms``: what its buyer was told, and when its seats fall free."""
+    after = replace(
+        before, expires_at_ms=before.expires_at_ms + credit_ms, due_at_ms=before.due_at_ms + credit_ms
+    )
+    return _write_due(tx, event_id, before, after)
+
+
 def move_hold(
     tx: Transaction, event_id: EventId, before: ReservationRecord, after: ReservationRecord
 ) -> ReservationRecord:
     """Writes the next state of a hold that stays live, and where it now stands in the due index."""
     check_move(RESERVATION_MOVES, before.state, after.state)
+    return _write_due(tx, event_id, before, after)
+
+
+def _write_due(
+    tx: Transaction, event_id: EventId, before: ReservationRecord, after: ReservationRecord
+) -> ReservationRecord:
     partition, reservation_id = event_partition(event_id), before.reservation_id
     RESERVATIONS.put(tx, after, partition, reservation_id)
     DUE_RESERVATIONS.remove(tx, partition, before.due_at_ms, reservation_id)
