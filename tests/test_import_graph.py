@@ -44,6 +44,7 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
         "ticketd.cli",
         "ticketd.demo",
         "ticketd.first_start",
+        "ticketd.loading",
         "ticketd.store_metrics",
         "ticketd.logs",
         "ticketd.outside",

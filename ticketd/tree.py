@@ -2,7 +2,7 @@
 
     signals and the end
     └─ writer                the pinned thread; ends last, once it has committed what was asked of it
-       └─ tasks              rooms · holds · payments · transfers · mails · housekeeping
+       └─ tasks              time · rooms · holds · payments · transfers · mails · housekeeping
           └─ listeners       operator · public: they start last and stop first
 
 A task that fails takes the whole tree with it: a half-dead daemon that still answers is the worst state there is. Where
@@ -28,7 +28,7 @@ from handlers.router import Router
 from handlers.routes import ENDPOINTS
 from handlers.serve import Server
 from handlers.services import Services
-from storage.clock import Clock, SystemClock
+from storage.clock import SteadyClock
 from storage.engine import EngineStopped, OutcomeUnknown, StorageError
 from storage.open import open_engine
 from storage.schema.events import EVENT_CODEC
@@ -44,6 +44,7 @@ from ticketd.front.listeners import (
     open_unix_listener,
 )
 from ticketd.front.serve import serve_listeners
+from ticketd.loading import load_rooms
 from ticketd.outside import open_outside
 from ticketd.places import SOCKET_FILE
 from ticketd.ports.mail import Mailer
@@ -52,6 +53,7 @@ from ticketd.tasks.holds import hold_expiry
 from ticketd.tasks.housekeeping import run_housekeeping
 from ticketd.tasks.mails import mail_delivery
 from ticketd.tasks.rooms import run_rooms
+from ticketd.tasks.timekeeper import Timekeeper, credit_time_down
 from ticketd.tasks.transfers import transfer_expiry
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("ticketd.tree")
@@ -80,11 +82,12 @@ async def run_daemon(
 
     Raises StorageError or ListenError if it cannot start, and whatever a part of it failed with.
     """
-    clock = SystemClock()
+    clock = SteadyClock()
     end = _End(on_ready, after_ready)
     async with trio.open_nursery() as signals:
         await signals.start(_watch_signals, end.stop)
         with open_engine(data, settings.storage, clock, EVENT_CODEC) as engine:
+            clock.start_no_earlier(engine.newest_commit_ms())
             async with trio.open_nursery() as writer:
                 await writer.start(_run_writer, engine, end)
                 try:
@@ -123,8 +126,9 @@ async def _run_writer(
 
 
 async def _run_above_writer(
-    settings: Settings, data: Path, engine: WritingEngine, clock: Clock, end: _End
+    settings: Settings, data: Path, engine: WritingEngine, clock: SteadyClock, end: _End
 ) -> None:
+    await credit_time_down(engine)
     await prepare_store(engine, clock.now_ms())
     listeners = ExitStack()
     with listeners:
@@ -137,18 +141,28 @@ async def _run_above_writer(
         listeners.callback(outside.close)
         place = Place(data=data, public_url=url)
         services = build_services(settings, place, engine, clock, outside)
+        timekeeper = Timekeeper(engine, clock)
+        services.metrics.add_readings(timekeeper.readings)
+        await load_rooms(engine, services.positions)
         async with trio.open_nursery() as tasks:
-            await tasks.start(_run_tasks_over_store, services, outside.mailer)
+            await tasks.start(_run_tasks_over_store, services, outside.mailer, timekeeper)
             await _serve(services, public, operator, end)
             tasks.cancel_scope.cancel()
 
 
 async def _run_tasks_over_store(
-    services: Services, mailer: Mailer, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    services: Services,
+    mailer: Mailer,
+    timekeeper: Timekeeper,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """The tasks. That they cannot go on without the store ends them alone: the writer ends the rest, and says why."""
     try:
-        await run_tasks(services, mailer, task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(timekeeper.run)
+            await nursery.start(run_tasks, services, mailer)
+            task_status.started()
     except* (EngineStopped, OutcomeUnknown):
         if services.engine.is_running():
             raise

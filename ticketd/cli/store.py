@@ -25,6 +25,7 @@ from ticketd.cli.backend import JSON_HEADERS, OperatorAnswer
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.first_start import prepare_store
 from ticketd.ports.closed import ClosedGateway, ClosedMailer
+from ticketd.tasks.timekeeper import credit_time_down
 
 
 class StoreBackend:
@@ -70,6 +71,7 @@ def open_store(settings: Settings, *, create: bool) -> Iterator[StoreBackend]:
             raise StorageError(f"the data folder {data} holds no store")
     clock = SystemClock()
     with open_inline_engine(data, settings.storage, clock, EVENT_CODEC) as engine:
+        trio.run(partial(credit_time_down, engine, begins=False))
         trio.run(prepare_store, engine, clock.now_ms())
         outside = Outside(gateway=ClosedGateway(), mailer=ClosedMailer())
         place = Place(data=data, public_url=settings.server.public_url)
