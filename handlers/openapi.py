@@ -20,6 +20,7 @@ from handlers.pages import HTML_TYPE
 from handlers.wire.common import END
 from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode
+from ticketd.rate_limits.classes import RateClass
 
 Document = dict[str, Any]  # JSON
 
@@ -54,7 +55,11 @@ def build_document(endpoints: Iterable[Endpoint], server_url: str, version: str)
         "servers": [{"url": server_url}],
         "tags": [{"name": part, "description": PART_TEXTS[part]} for part in parts],
         "paths": paths,
-        "components": {"schemas": schemas.components, "securitySchemes": _SECURITY_SCHEMES},
+        "components": {
+            "schemas": schemas.components,
+            "headers": _RATE_HEADERS,
+            "securitySchemes": _SECURITY_SCHEMES,
+        },
     }
 
 
@@ -203,21 +208,35 @@ def error_codes(line: Endpoint) -> list[ErrorCode]:
         )
     if line.idempotent:
         codes |= dict.fromkeys((ErrorCode.IDEMPOTENCY_KEY_IN_USE, ErrorCode.IDEMPOTENCY_KEY_REUSED))
+    if is_limited(line):
+        codes[ErrorCode.RATE_LIMITED] = None
     codes[ErrorCode.INTERNAL_ERROR] = None
     return list(codes)
+
+
+def is_limited(line: Endpoint) -> bool:
+    """Whether a rate limit counts the calls of an endpoint, and its answers tell of it."""
+    return line.rate is not RateClass.UNLIMITED
+
+
+def _common_headers(line: Endpoint) -> Document:
+    """The headers of every answer of an endpoint."""
+    limits = {name: {"$ref": f"#/components/headers/{name}"} for name in _RATE_HEADERS}
+    request_id: Document = {"X-Request-ID": {"schema": {"type": "string", "format": "uuid"}}}
+    return request_id | (limits if is_limited(line) else {})
 
 
 def _responses(line: Endpoint, schemas: _Schemas) -> Document:
     responses: Document = {str(line.status): _success(line, schemas)}
     if line.has_etag:
-        responses["304"] = {"description": _STATUS_TEXTS[304]}
+        responses["304"] = {"description": _STATUS_TEXTS[304], "headers": _common_headers(line)}
     by_status: dict[int, list[ErrorCode]] = {}
     for code in error_codes(line):
         by_status.setdefault(code.status, []).append(code)
     for status, codes in sorted(by_status.items()):
         response: Document = {
             "description": "; ".join(f"`{code.name}`: {code.message}" for code in codes),
-            "headers": {"X-Request-ID": {"schema": {"type": "string", "format": "uuid"}}},
+            "headers": _common_headers(line),
             "content": {JSON_TYPE: {"schema": schemas.ref(ErrorAnswer)}},
         }
         if line.media_type == HTML_TYPE and not set(codes).isdisjoint(line.errors):
@@ -231,7 +250,7 @@ def _responses(line: Endpoint, schemas: _Schemas) -> Document:
 
 def _success(line: Endpoint, schemas: _Schemas) -> Document:
     success: Document = {"description": _STATUS_TEXTS[line.status]}
-    headers: Document = {"X-Request-ID": {"schema": {"type": "string", "format": "uuid"}}}
+    headers = _common_headers(line)
     if line.has_etag:
         headers["ETag"] = {"schema": {"type": "string"}}
     if line.idempotent:
@@ -256,6 +275,21 @@ _SCHEMES_BY_KIND: Final = {
     TokenKind.USER: ("UserToken",),
     TokenKind.QUEUE: ("QueueToken", "QueueTokenInQuery"),
     TokenKind.ACCESS: ("AccessToken",),
+}
+
+_RATE_HEADERS: Final[Document] = {
+    "X-RateLimit-Limit": {
+        "description": "How many calls the tightest of the limits in force allows",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "X-RateLimit-Remaining": {
+        "description": "How many calls it has left",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "X-RateLimit-Reset": {
+        "description": "When all of it is free again, in Unix seconds",
+        "schema": {"type": "integer"},
+    },
 }
 
 _SECURITY_SCHEMES: Final[Document] = {

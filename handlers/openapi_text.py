@@ -49,8 +49,27 @@ paid or released and the buyer's orders, tickets and transfers of the event may 
 
 ## Order of judgement
 
-Route (404, 405), API key (401), token (401, 403), device (403), body (413, 415, 400),
-ownership (404), state.
+Route (404, 405), API key (401, 403 for its scope), rate limit (429), token (401, 403), device (403), body (413,
+415, 400), ownership (404), state.
+
+## Rate limits
+
+Calls are counted by who makes them: by the place in line for a queue token, by the buyer for a user or access
+token (all tokens of one buyer together), else by the API key and the client's address (of an IPv6 address its
+/64). Unless the operator has set them otherwise the limits are, a minute: search 100, event details 200, seat
+maps 50, reserving 10, joining and leaving 10, orders and payment methods 60, tickets 60, transfers 30, anything
+else 300; a storefront's server makes 6000 sessions and joins. A buyer makes 1000 calls an hour over all. Every
+call counts, refused ones too, in all limits that apply, and also one that is answered from its
+`Idempotency-Key`.
+
+Each answer tells of the tightest limit: `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (Unix
+seconds, when all of it is free again). One call too many is 429 `RATE_LIMITED` with `Retry-After` and, in
+`details`, `class`, `limit` and `retry_after_seconds`; nothing was done.
+
+A minute begins with the caller's first call. `GET /v1/queue/status` is different: 2 calls a minute evenly spread, and
+2 at once after a rest, so that one call every 30 seconds always passes, somewhat early or late too. The first call
+out of turn puts the next one that passes off by 30 seconds; `Retry-After` tells when that is. A refused call never
+costs the place in line.
 
 ## Forms
 

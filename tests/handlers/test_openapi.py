@@ -18,6 +18,7 @@ from handlers.pages import HTML_TYPE
 from handlers.routes import ENDPOINTS
 from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode
+from ticketd.rate_limits.classes import RateClass
 
 DOCUMENT: dict[str, Any] = json.loads(encode_json(build_document(ENDPOINTS, "http://tickets.test", "1.2.3")))
 PUBLIC = [line for line in ENDPOINTS if line.door is not Door.OPERATOR]
@@ -110,8 +111,21 @@ def test_who_may_call_is_said(line: Endpoint) -> None:
 
 def test_every_code_that_a_buyer_can_meet_is_documented() -> None:
     documented = {code for line in PUBLIC for code in error_codes(line)}
-    # These follow from a path or a method that no operation has, and from limits that are the same for all.
-    assert set(ErrorCode) - documented <= {ErrorCode.METHOD_NOT_ALLOWED, ErrorCode.RATE_LIMITED}
+    # This follows from a method that no operation has.
+    assert set(ErrorCode) - documented <= {ErrorCode.METHOD_NOT_ALLOWED}
+
+
+@pytest.mark.parametrize("line", PUBLIC, ids=NAMES)
+def test_every_answer_of_a_limited_operation_tells_of_its_limit(line: Endpoint) -> None:
+    responses = operation(line)["responses"]
+    assert ("429" in responses) is (line.rate is not RateClass.UNLIMITED)
+    names = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
+    for response in responses.values():
+        told = {name for name in response["headers"] if name.startswith("X-RateLimit")}
+        assert told == (names if "429" in responses else set())
+    assert names == set(DOCUMENT["components"]["headers"])
+    if "429" in responses:
+        assert "Retry-After" in responses["429"]["headers"]
 
 
 def test_money_is_a_number_and_a_pattern_is_one_everywhere() -> None:

@@ -73,10 +73,11 @@ class Client:
     device: str | None = DEVICE
     listener: ListenerKind = ListenerKind.PUBLIC
     extra: dict[str, str] = field(default_factory=dict)
+    address: str = "127.0.0.1"
 
     def with_token(self, token: str | None, device: str | None = DEVICE) -> Client:
         """The same caller with another token."""
-        return Client(self.server, self.api_key, token, device, self.listener, dict(self.extra))
+        return Client(self.server, self.api_key, token, device, self.listener, dict(self.extra), self.address)
 
     async def call(
         self,
@@ -113,7 +114,7 @@ class Client:
                 path=path,
                 query=query,
                 headers={name: value for name, value in sent.items() if value},
-                client="127.0.0.1",
+                client=self.address,
                 listener=self.listener,
                 read_body=read_body,
             )
