@@ -43,6 +43,7 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
         "ticketd.app",
         "ticketd.cli",
         "ticketd.demo",
+        "ticketd.rehearsal",
         "ticketd.first_start",
         "ticketd.loading",
         "ticketd.store_metrics",

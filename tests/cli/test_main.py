@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Run
 
-COMMANDS = ("serve", "import", "keys", "token", "room", "status", "verify", "config", "version")
+COMMANDS = ("serve", "import", "keys", "token", "room", "status", "verify", "rehearse", "config", "version")
 
 
 def test_help_names_every_command_and_no_other(run: Run) -> None:
