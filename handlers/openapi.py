@@ -32,6 +32,7 @@ _STATUS_TEXTS: Final = {
     201: "Created",
     204: "Success, no body",
     304: "Not modified",
+    426: "Ask for a WebSocket",
 }
 _RETRY_STATUSES: Final = frozenset({429, 503})
 

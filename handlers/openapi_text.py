@@ -85,6 +85,19 @@ else, or another request, is in the way; 410 that the time for it is over. Every
 
 Query fields that are not known are passed over.
 
+## Updates as they happen
+
+`GET /v1/realtime` opens a WebSocket; no API key is needed. A queue, access or user token goes into the query as
+`token`, into `Authorization`, or, beside the subprotocol `ticketd.v1`, as the subprotocol `bearer.TOKEN`; a
+`device_id` that is sent must be the one that joined. `{"type": "subscribe", "event_id": …}` begins to listen
+(queue and access tokens to their own event only, at most 50 events at once), `unsubscribe` ends it, `ping` is
+answered with `pong`. `subscribed` tells how things are; then come `availability_update` for each section (at most
+every 250 ms), `queue_update` for a queue token (at most every 5 s, and at once with the access token when it is
+`READY`, which starts the shopping window), `reservation_expiring` 60 s before the end of a hold,
+`reservation_expired` and `order_update`. Every message has a `seq`, which counts those of the connection; who reads
+slowly is told the newest of each kind. A message that cannot be carried out is answered with `error`, which holds
+the error object. `docs/realtime.md` shows every message.
+
 ## Idempotency
 
 `Idempotency-Key` (8 to 128 printable characters) is honoured on every POST and DELETE that changes something.
@@ -102,6 +115,7 @@ token: one API key) and one route.
 PART_TEXTS: Final[dict[str, str]] = {
     "sessions": "User tokens for buyers that your server vouches for.",
     "queue": "The waiting room: first come, first served, with exact positions.",
+    "realtime": "Updates as they happen, over a WebSocket.",
     "events": "What is on sale. An API key is enough.",
     "inventory": "Seats: the map, holding and releasing.",
     "orders": "Paying a hold, looking at orders, cancelling.",

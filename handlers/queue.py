@@ -13,21 +13,18 @@ from handlers.call import AnyCall, Call, Principal, Reply, parse_uuid
 from handlers.commit import Decision, commit
 from handlers.services import Services
 from handlers.wire.queue import JoinAnswer, JoinQueue, StatusAnswer
-from storage.engine import Command, Transaction
+from storage.engine import Transaction
 from storage.schema.ids import EntryId, EventId, UserId
 from storage.schema.layout import event_partition
 from storage.schema.records import EntryRecord
 from storage.schema.states import EntryState
 from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.devices import DeviceHash, hash_device
-from ticketd.credentials.keyring import TokenKind
-from ticketd.credentials.tokens import PlaceGrant, mint_access, mint_queue
+from ticketd.credentials.tokens import PlaceGrant, mint_queue
 from ticketd.domain.rooms import (
-    ClaimAccess,
     JoinedRoom,
     JoinRoom,
     LeaveRoom,
-    claim_access,
     join_room,
     leave_room,
 )
@@ -132,31 +129,14 @@ def poll_interval_seconds(settings: RoomSettings, wait_ms: int) -> int:
 
 async def _ready(services: Services, event_id: EventId, entry: EntryRecord) -> Reply:
     """The access token. The first time, this starts the shopping window."""
-    if entry.state is not EntryState.SHOPPING:
-        kid = services.keys.keyring.signing_key(TokenKind.ACCESS).kid
-        command = ClaimAccess(event_id=event_id, entry_id=entry.entry_id, kid=kid)
-        committed = await services.engine.submit(
-            Command("claim_access", (event_partition(event_id),), lambda tx: claim_access(tx, command))
-        )
-        entry = committed.result
-    if entry.access_kid is None or entry.access_issued_at_ms is None or entry.due_at_ms is None:
-        raise AssertionError("a shopping entry without its window")
-    grant = PlaceGrant(
-        user_id=entry.user_id,
-        event_id=event_id,
-        entry_id=entry.entry_id,
-        device_hash=DeviceHash(entry.device_hash),
-        jti=entry.entry_id,
-        issued_at_ms=entry.access_issued_at_ms,
-        ttl_seconds=services.settings.auth.access_token_seconds,
-    )
+    grant = await services.access.grant(event_id, entry)
     return answer(
         StatusAnswer(
             queue_position=0,
             status=_READY,
             access_granted=True,
-            access_token=mint_access(services.keys.keyring, grant, entry.access_kid).token,
-            expires_at=time_text(entry.due_at_ms),
+            access_token=grant.token,
+            expires_at=time_text(grant.expires_at_ms),
         )
     )
 

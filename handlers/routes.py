@@ -28,6 +28,7 @@ from handlers.orders import cancel_own_order, create_order, get_order, list_orde
 from handlers.pages import HTML_TYPE
 from handlers.payment_methods import create_payment_method, delete_payment_method, get_payment_methods
 from handlers.queue import join_queue, leave_queue, queue_status
+from handlers.realtime import REALTIME_ENDPOINT
 from handlers.resume import resume_queue
 from handlers.sessions import create_session
 from handlers.tickets import PDF_TYPE, download_ticket, list_ticket_keys, list_tickets
@@ -458,6 +459,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         errors=(ErrorCode.TRANSFER_NOT_FOUND, ErrorCode.TRANSFER_EXPIRED),
     ),
     # --- the daemon's own face ---
+    REALTIME_ENDPOINT,
     *FACE_ENDPOINTS,
     # --- operator ---
     *OPERATOR_ENDPOINTS,

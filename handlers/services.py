@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from config.settings import Settings
+from handlers.access import AccessDesk
 from storage.clock import Clock
 from storage.engine import Engine
 from ticketd.metrics import Metrics
@@ -14,6 +15,7 @@ from ticketd.ports.payments import PaymentGateway
 from ticketd.ports.sandbox_payments import SandboxGateway
 from ticketd.rate_limits.addresses import TrustedProxies
 from ticketd.rate_limits.limits import RateLimits
+from ticketd.realtime.hub import Hub
 from ticketd.tasks.payments import PaymentDesk
 from ticketd.views.catalogue import Catalogue
 from ticketd.views.key_book import KeyBook
@@ -37,6 +39,8 @@ class Services:
     gateway: PaymentGateway
     payments: PaymentDesk
     metrics: Metrics
+    access: AccessDesk
+    hub: Hub
     rate_limits: RateLimits
     proxies: TrustedProxies
     api_document: Callable[[], bytes]

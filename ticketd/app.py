@@ -12,11 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from config.settings import Settings
+from handlers.access import AccessDesk
 from handlers.answers import encode_json
 from handlers.openapi import build_document
 from handlers.orders import render_created, render_refused
+from handlers.realtime_session import find_queue_place
 from handlers.routes import ENDPOINTS
 from handlers.services import Services
+from handlers.wire.realtime import encode_update
 from storage.clock import Clock
 from storage.writer import WritingEngine
 from ticketd.credentials.external import ExternalIssuer
@@ -26,6 +29,7 @@ from ticketd.ports.payments import PaymentGateway
 from ticketd.ports.sandbox_payments import SandboxGateway
 from ticketd.rate_limits.addresses import TrustedProxies
 from ticketd.rate_limits.limits import RateLimits
+from ticketd.realtime.hub import Hub, HubParts
 from ticketd.store_metrics import read_store
 from ticketd.tasks.payments import DeskParts, PaymentDesk
 from ticketd.tasks.placing import Answers
@@ -67,6 +71,13 @@ def _read_limits(limits: RateLimits) -> dict[str, Reading]:
     return {"ticketd_rate_limit_callers": Reading(text, limits.known_callers)}
 
 
+def _read_hub(hub: Hub) -> dict[str, Reading]:
+    return {
+        "ticketd_realtime_connections": Reading("WebSockets that are open now.", hub.connection_count),
+        "ticketd_realtime_events": Reading("Events that a WebSocket listens to now.", hub.feed_count),
+    }
+
+
 def build_services(
     settings: Settings, place: Place, engine: WritingEngine, clock: Clock, outside: Outside
 ) -> Services:
@@ -84,6 +95,18 @@ def build_services(
         ticket_kid=lambda: keys.ticket_key.kid,
         answers=Answers(created=render_created, refused=render_refused),
     )
+    access = AccessDesk(engine, keys, settings.auth)
+    positions = Positions(engine)
+    hub = Hub(
+        HubParts(
+            engine=engine,
+            clock=clock,
+            encode=encode_update,
+            find_place=find_queue_place(positions),
+            grant_access=access.grant_by_id,
+        )
+    )
+    metrics.add_readings(partial(_read_hub, hub))
     return Services(
         settings=settings,
         data=place.data,
@@ -91,12 +114,14 @@ def build_services(
         engine=engine,
         clock=clock,
         keys=keys,
-        positions=Positions(engine),
+        positions=positions,
         catalogue=Catalogue(engine, clock),
         seat_maps=SeatMaps(engine, clock),
         gateway=outside.gateway,
         payments=PaymentDesk(desk),
         metrics=metrics,
+        access=access,
+        hub=hub,
         rate_limits=limits,
         proxies=TrustedProxies(settings.server.trusted_proxies),
         api_document=functools.cache(partial(_api_document, place.public_url)),

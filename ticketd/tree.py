@@ -2,7 +2,7 @@
 
     signals and the end
     └─ writer                the pinned thread; ends last, once it has committed what was asked of it
-       └─ tasks              time · rooms · holds · payments · transfers · mails · housekeeping
+       └─ tasks              time · rooms · holds · payments · transfers · mails · housekeeping · realtime
           └─ listeners       operator · public: they start last and stop first
 
 A task that fails takes the whole tree with it: a half-dead daemon that still answers is the worst state there is. Where
@@ -48,6 +48,7 @@ from ticketd.loading import load_rooms
 from ticketd.outside import open_outside
 from ticketd.places import SOCKET_FILE
 from ticketd.ports.mail import Mailer
+from ticketd.realtime.hub import run_realtime
 from ticketd.tasks.deadlines import run_due_work
 from ticketd.tasks.holds import hold_expiry
 from ticketd.tasks.housekeeping import run_housekeeping
@@ -180,6 +181,7 @@ async def run_tasks(
         await nursery.start(run_due_work, engine, clock, transfer_expiry(engine))
         await nursery.start(run_due_work, engine, clock, mail_delivery(engine, mailer))
         await nursery.start(run_housekeeping, engine, clock, services.settings)
+        await nursery.start(run_realtime, services.hub)
         task_status.started()
 
 

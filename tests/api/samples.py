@@ -70,6 +70,7 @@ SAMPLES: Final[dict[str, Callable[[World], Sample]]] = {
     ),
     "queue_status": lambda w: Sample(w.waiter, {}),
     "leave_queue": lambda w: Sample(w.waiter, {}),
+    "open_realtime": lambda w: Sample(w.daemon.client(), {}),
     "search_events": lambda w: Sample(
         w.daemon.client(), {}, query="?query=lantern&city=New%20York&date_from=2026-01-01&page=1&per_page=5"
     ),
