@@ -16,10 +16,11 @@ from storage.schema.records import EntryRecord
 from storage.schema.states import EntryState
 from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.devices import DeviceHash, hash_device, same_device
-from ticketd.domain.room_book import ACTIVE_STATES, RoomReading
+from ticketd.domain.room_book import ACTIVE_STATES
 from ticketd.domain.rooms import find_own_place
-from ticketd.domain.waits import lobby_wait_ms, wait_ms, whole_minutes
+from ticketd.domain.waits import whole_minutes
 from ticketd.errors import ErrorCode, Refusal
+from ticketd.views.places import find_standing
 
 
 async def resume_queue(services: Services, call: Call[JoinQueue]) -> Reply:
@@ -37,20 +38,18 @@ async def resume_queue(services: Services, call: Call[JoinQueue]) -> Reply:
     event_id = EventId(event)
     with services.engine.snapshot(event_partition(event_id)) as view:
         now_ms = view.now_ms
-        room, entry = find_own_place(view, event_id, user_id, now_ms)
+        _, entry = find_own_place(view, event_id, user_id, now_ms)
         _check_device(services, entry, call.body.device_fingerprint)
-        position = _position(services, room, entry)
-        in_lobby = entry.state is EntryState.LOBBY
-        wait = lobby_wait_ms(room, view) if in_lobby else wait_ms(room, view, position)
-    is_in = entry.state in ACTIVE_STATES
+        standing = find_standing(view, services.positions, event_id, entry.entry_id)
+    is_in = standing.state in ACTIVE_STATES
     return answer(
         JoinAnswer(
             queue_token=queue_token(services, event_id, entry, now_ms),
-            queue_position=position,
-            estimated_wait_minutes=0 if is_in else whole_minutes(wait),
-            queue_size=room.queue_size,
-            status=(EntryState.READY if is_in else entry.state).value,
-            poll_interval_seconds=poll_interval_seconds(services.settings.rooms, wait),
+            queue_position=standing.position,
+            estimated_wait_minutes=0 if is_in else whole_minutes(standing.wait_ms),
+            queue_size=standing.queue_size,
+            status=(EntryState.READY if is_in else standing.state).value,
+            poll_interval_seconds=poll_interval_seconds(services.settings.rooms, standing.wait_ms),
             entry_id=entry.entry_id,
         )
     )
@@ -70,10 +69,3 @@ def _check_device(services: Services, entry: EntryRecord, fingerprint: str) -> N
         return
     if not same_device(hash_device(fingerprint), DeviceHash(entry.device_hash)):
         raise Refusal(ErrorCode.DEVICE_MISMATCH, details={"field": "device_fingerprint"})
-
-
-def _position(services: Services, room: RoomReading, entry: EntryRecord) -> int:
-    before_it = 0
-    if entry.state is EntryState.QUEUED:
-        before_it = services.positions.position(room.event_id, entry.seq) - 1
-    return room.position_of(entry, before_it)

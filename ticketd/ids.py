@@ -1,4 +1,4 @@
-"""New ids. They are made outside the transitions, which must be pure, and come in with each command."""
+"""New ids and seeds. They are made outside the transitions, which must be pure, and come in with each command."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 from uuid import UUID
+
+from storage.schema.draws import SEED_BYTES
 
 _VERSION_7 = 0x7 << 76
 _VARIANT_RFC = 0x2 << 62
@@ -39,3 +41,8 @@ class IdSource:
 
 new_id: Final = IdSource().new_id
 """A new UUIDv7 of now, above all those that this process made before."""
+
+
+def new_seed() -> bytes:
+    """A new secret of 32 random bytes, for a draw."""
+    return os.urandom(SEED_BYTES)

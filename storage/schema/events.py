@@ -93,6 +93,14 @@ class TimeCredited(Event, frozen=True, kw_only=True, tag="time-credited"):
     credit_ms: int
 
 
+class LobbyDrawn(Event, frozen=True, kw_only=True, tag="lobby-drawn"):
+    """The lobby's draw is made: its entries, still LOBBY in their records, stand in the line from now on, in the order
+    drawn. ``entry_count`` is how many were drawn."""
+
+    event_id: EventId
+    entry_count: int
+
+
 class OrderMoved(Event, frozen=True, kw_only=True, tag="order-moved"):
     """An order was begun or changed its state; ``due_at_ms`` is when the payments task is to look at it."""
 
@@ -141,6 +149,7 @@ DomainEvent = (
     | EntryMoved
     | RoomChanged
     | TimeCredited
+    | LobbyDrawn
     | OrderMoved
     | TicketsIssued
     | TransferMoved

@@ -15,6 +15,7 @@ from storage.schema.records import (
     ApiKeyRecord,
     AuditRecord,
     CountRecord,
+    DrawRecord,
     EntryRecord,
     EventRecord,
     HeartbeatRecord,
@@ -81,7 +82,15 @@ LIVE_BY_DEVICE: Final = Index(24, "live_by_device")  # (device_hash, entry_id)
 DUE_ENTRIES: Final = Index(25, "due_entries")  # (due_at_ms, entry_id)
 ADMISSIONS: Final = Table(26, "admissions", int)  # (ordinal): at_ms of the ordinal-th admission
 PRESALE_JOINS: Final = Table(27, "presale_joins", int)  # (code): how many joined with it
-LOBBY: Final = Table(28, "lobby", EntryId)  # (seq): those who are in the lobby, in order of joining
+LOBBY: Final = Table(28, "lobby", EntryId)  # (seq): those of the lobby in order of joining; see DrawRecord
+DRAW: Final = Table(29, "draw", DrawRecord)  # ()
+DRAWN_ORDER: Final = Table(
+    40, "drawn_order", bytes
+)  # (chunk): rank -> number of joining, from first_joined_seq
+DRAWN_RANKS: Final = Table(
+    41, "drawn_ranks", bytes
+)  # (chunk): number of joining, from first_joined_seq -> rank
+DRAWN_LEFT: Final = Index(46, "drawn_left")  # (seq): those of the draw's list who ended while they waited
 
 # --- an event's partition: orders, tickets, transfers, mail ---
 ORDERS: Final = Table(30, "orders", OrderRecord)  # (order_id)

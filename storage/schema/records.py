@@ -174,7 +174,9 @@ class CountRecord(Record, frozen=True, kw_only=True):
 
 class RoomRecord(Record, frozen=True, kw_only=True):
     """The room's counters. ``waiting`` counts QUEUED, ``lobby`` LOBBY, ``active`` READY and SHOPPING; ``admitted`` all
-    admissions ever. ``opening_seq`` is the seq of the next one who leaves the lobby for the line, once that has begun.
+    admissions ever. ``opening_seq`` is the first of the places kept in the line for the lobby, once its list is closed:
+    who has a smaller seq stands before the lobby, who has a greater one behind it. ``next_rank`` is the first rank of
+    the draw whose turn has not come yet.
     """
 
     next_seq: int = 1
@@ -184,6 +186,22 @@ class RoomRecord(Record, frozen=True, kw_only=True):
     admitted: int = 0
     paused: bool = False
     opening_seq: int | None = None
+    next_rank: int = 0
+
+
+class DrawRecord(Record, frozen=True, kw_only=True):
+    """The draw of the lobby. ``seed`` (32 bytes) is secret until ``drawn_at_ms`` is set.
+
+    ``entry_count`` is how many are in the list of the draw once it is closed, None before; from then on the list is the
+    lobby's table as it is, and nobody leaves it. ``first_joined_seq`` is the seq of its first. ``departed`` counts
+    those in the table who have left: the list was closed before, and opened again when the sale was put off.
+    """
+
+    seed: bytes
+    entry_count: int | None = None
+    first_joined_seq: int = 0
+    departed: int = 0
+    drawn_at_ms: int | None = None
 
 
 class EntryRecord(Record, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ class IllegalMove(Exception):
 
 
 class EntryState(enum.StrEnum):
-    """A buyer's place in one event's waiting room."""
+    """A buyer's place in one event's waiting room. Once the lobby is drawn, LOBBY in a record means QUEUED."""
 
     LOBBY = "LOBBY"
     QUEUED = "QUEUED"
@@ -93,7 +93,7 @@ class TransferState(enum.StrEnum):
 
 
 ENTRY_MOVES: Final[Mapping[EntryState, frozenset[EntryState]]] = {
-    EntryState.LOBBY: frozenset({EntryState.QUEUED, EntryState.LEFT, EntryState.EXPIRED}),
+    EntryState.LOBBY: frozenset({EntryState.READY, EntryState.LEFT, EntryState.EXPIRED}),
     EntryState.QUEUED: frozenset({EntryState.READY, EntryState.LEFT, EntryState.EXPIRED}),
     EntryState.READY: frozenset({EntryState.SHOPPING, EntryState.LEFT, EntryState.EXPIRED}),
     EntryState.SHOPPING: frozenset({EntryState.DONE, EntryState.LEFT, EntryState.EXPIRED}),

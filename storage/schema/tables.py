@@ -100,6 +100,14 @@ class Table(_Keyed, Generic[R]):
         for key, value in reader.scan(lo, hi, limit, reverse):
             yield unpack_parts(key)[1:], self.decode(value)
 
+    def after(
+        self, reader: Reader, partition: Partition, last: int, limit: int | None = None
+    ) -> Iterator[tuple[tuple[Part, ...], R]]:
+        """All records whose key is an integer above ``last``, in order: how a long table is read slice by slice."""
+        _, hi = prefix_range(partition, self.number)
+        for key, value in reader.scan(self.key(partition, last + 1), hi, limit):
+            yield unpack_parts(key)[1:], self.decode(value)
+
     def encode(self, record: R) -> bytes:
         """The stored form of a record, to know its size."""
         return self._head + _encoder.encode(record)

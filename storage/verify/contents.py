@@ -25,8 +25,10 @@ from storage.schema.ids import (
     row_and_position,
 )
 from storage.schema.layout import (
+    DRAW,
     ENTRIES,
     EVENT,
+    LOBBY,
     ORDERS,
     RESERVATIONS,
     ROOM,
@@ -39,6 +41,7 @@ from storage.schema.layout import (
     event_partition,
 )
 from storage.schema.records import (
+    DrawRecord,
     EntryRecord,
     EventRecord,
     OrderRecord,
@@ -113,6 +116,15 @@ class EventContents:
     @cached_property
     def room(self) -> RoomRecord:
         return ROOM.get(self.reader, self.partition) or RoomRecord()
+
+    @cached_property
+    def draw(self) -> DrawRecord | None:
+        return DRAW.get(self.reader, self.partition)
+
+    @cached_property
+    def lobby(self) -> dict[int, EntryId]:
+        """The entries in the lobby's table, by their numbers in the order of joining."""
+        return {whole(seq): entry_id for (seq,), entry_id in LOBBY.scan(self.reader, self.partition)}
 
     @cached_property
     def live_entries(self) -> dict[EntryId, EntryRecord]:

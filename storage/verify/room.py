@@ -11,7 +11,6 @@ from storage.schema.layout import (
     LINE,
     LIVE_BY_DEVICE,
     LIVE_BY_USER,
-    LOBBY,
 )
 from storage.schema.records import EntryRecord
 from storage.schema.states import LIVE_ENTRY_STATES, EntryState
@@ -47,21 +46,17 @@ def check_room_counters(event: EventContents) -> Iterator[Problem]:
     if (room.waiting, room.lobby, room.active) != expected:
         text = f"kept are {_told(room.waiting, room.lobby, room.active)}; counted are {_told(*expected)}"
         yield event.problem("room-equals-recount", "room", text)
-    if room.opening_seq is not None and (room.lobby == 0 or room.opening_seq + room.lobby > room.next_seq):
-        text = (
-            f"{room.lobby} of the lobby are to stand from {room.opening_seq} on, which was not given to them"
-        )
-        yield event.problem("lobby-has-places", "room", text)
 
 
 def check_line(event: EventContents) -> Iterator[Problem]:
-    """Exactly those who are QUEUED stand in the line, exactly those in the lobby in its order of joining."""
-    for state, table in ((EntryState.QUEUED, LINE), (EntryState.LOBBY, LOBBY)):
-        wanted = (
-            (entry.seq, entry.entry_id) for entry in event.live_entries.values() if entry.state is state
-        )
-        found = ((*parts, entry_id) for parts, entry_id in table.scan(event.reader, event.partition))
-        yield from event.compare(table.name, table.name, wanted, found)
+    """Exactly those who are QUEUED stand in the line."""
+    queued = (
+        (entry.seq, entry.entry_id)
+        for entry in event.live_entries.values()
+        if entry.state is EntryState.QUEUED
+    )
+    found = ((*parts, entry_id) for parts, entry_id in LINE.scan(event.reader, event.partition))
+    return event.compare("line", LINE.name, queued, found)
 
 
 def check_live_places(event: EventContents) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from storage.partitions import partitions, stray_keys
 from storage.schema.ids import EventId, UserId
 from storage.schema.layout import BUYER_PREFIX, SYSTEM, buyer_partition, event_of, event_partition
 from storage.schema.tables import RecordUnreadable
-from storage.verify import orders, plan, room, seats, tickets
+from storage.verify import draws, orders, plan, room, seats, tickets
 from storage.verify.change_log import check_change_log
 from storage.verify.contents import EventContents
 from storage.verify.problem import Problem
@@ -56,6 +56,9 @@ EVENT_CHECKS: Final[tuple[EventCheck, ...]] = (
     room.check_entries,
     room.check_room_counters,
     room.check_line,
+    draws.check_lobby,
+    draws.check_draw,
+    draws.check_order,
     room.check_live_places,
     room.check_due_entries,
     room.check_admissions,

@@ -19,6 +19,7 @@ from storage.schema.events import EVENT_CODEC, EntryMoved
 from storage.schema.ids import EntryId, EventId, UserId
 from storage.schema.layout import (
     ADMISSIONS,
+    DRAW,
     DUE_ENTRIES,
     ENTRIES,
     EVENT_IDS,
@@ -42,7 +43,7 @@ from storage.schema.records import (
 )
 from storage.schema.states import LIVE_ENTRY_STATES, EntryState
 from storage.writer import InlineEngine
-from ticketd.domain.admission import advance_room
+from ticketd.domain.admission import advance_room, draw_is_due
 from ticketd.domain.rooms import (
     ClaimAccess,
     JoinedRoom,
@@ -56,6 +57,9 @@ from ticketd.domain.rooms import (
     set_room,
 )
 from ticketd.errors import ErrorCode, Refusal
+from ticketd.tasks.draws import draw_lobby
+from ticketd.views.places import Standing, find_standing
+from ticketd.views.positions import Positions
 
 R = TypeVar("R")
 
@@ -119,6 +123,7 @@ class Stage:
         self.event_id = event_id
         self.partition = event_partition(event_id)
         self.moves: list[EntryMoved] = []
+        self.positions = Positions(engine)
         self._ids = random.Random(0 if clock is None else clock.at_ms)
         engine.subscribe(self._notice)
 
@@ -180,12 +185,24 @@ class Stage:
         return await self.run(lambda tx: advance_room(tx, self.event_id, limit))
 
     async def advance_all(self, limit: int = 100) -> int | None:
-        """Steps until nothing is due; when the next thing is."""
+        """Steps, and draws, until nothing is due; when the next thing is."""
         assert self.clock is not None
         while True:
             due_at_ms = await self.advance(limit)
-            if due_at_ms is None or due_at_ms > self.clock.at_ms:
+            if due_at_ms is not None and due_at_ms <= self.clock.at_ms:
+                continue
+            if not self.draw_is_due():
                 return due_at_ms
+            await self.draw()
+
+    def draw_is_due(self) -> bool:
+        """Whether the lobby's draw is to be made."""
+        with self.engine.snapshot(self.partition) as snapshot:
+            return draw_is_due(snapshot, self.event_id, snapshot.now_ms)
+
+    async def draw(self) -> None:
+        """Makes the lobby's draw, as the room's task does beside its steps."""
+        await draw_lobby(self.engine, self.event_id)
 
     def entry(self, entry_id: EntryId) -> EntryRecord:
         with self.engine.snapshot(self.partition) as snapshot:
@@ -195,6 +212,15 @@ class Stage:
 
     def state(self, joined: JoinedRoom) -> EntryState:
         return self.entry(joined.entry.entry_id).state
+
+    def standing(self, joined: JoinedRoom) -> Standing:
+        """The place of a live entry, as its buyer is told."""
+        with self.engine.snapshot(self.partition) as view:
+            return find_standing(view, self.positions, self.event_id, joined.entry.entry_id)
+
+    def place(self, joined: JoinedRoom) -> int:
+        """The position of a live entry."""
+        return self.standing(joined).position
 
     def room(self) -> RoomRecord:
         with self.engine.snapshot(self.partition) as snapshot:
@@ -220,7 +246,15 @@ def recount(reader: Reader, event_id: EventId) -> None:
     assert room.lobby == len(in_state(EntryState.LOBBY))
     assert room.active == len(in_state(EntryState.READY, EntryState.SHOPPING))
     assert list(LINE.scan(reader, partition)) == [((e.seq,), e.entry_id) for e in in_state(EntryState.QUEUED)]
-    assert list(LOBBY.scan(reader, partition)) == [((e.seq,), e.entry_id) for e in in_state(EntryState.LOBBY)]
+    draw = DRAW.get(reader, partition)
+    listed = list(LOBBY.scan(reader, partition))
+    if draw is None or (draw.entry_count is None and draw.departed == 0):
+        assert listed == [((e.seq,), e.entry_id) for e in in_state(EntryState.LOBBY)]
+    else:
+        assert len(listed) == (draw.entry_count or room.lobby + draw.departed)
+        by_seq = {e.seq: e for e in entries}
+        assert all(by_seq[seq].entry_id == entry_id for (seq,), entry_id in listed if isinstance(seq, int))
+        assert {e.seq for e in in_state(EntryState.LOBBY)} <= {seq for (seq,), _ in listed}
     assert dict(LIVE_BY_USER.scan(reader, partition)) == {(entry.user_id,): entry.entry_id for entry in live}
     assert len({entry.user_id for entry in live}) == len(live)
     assert set(LIVE_BY_DEVICE.scan(reader, partition)) == {(e.device_hash, e.entry_id) for e in live}

@@ -18,7 +18,6 @@ from tests.domain.room_stage import (
     with_room,
 )
 from ticketd.domain.admission import ADMISSIONS_KEPT_MS, next_room_step, room_is_empty
-from ticketd.domain.room_book import RoomReading
 from ticketd.domain.rooms import JoinedRoom
 
 
@@ -29,26 +28,6 @@ def states(stage: Stage, joined: list[JoinedRoom]) -> list[EntryState]:
 def peek(stage: Stage) -> int | None:
     with stage.engine.snapshot(stage.partition) as snapshot:
         return next_room_step(snapshot, stage.event_id, snapshot.now_ms)
-
-
-def position(stage: Stage, joined: JoinedRoom) -> int:
-    """The position of an entry, counted from the store alone."""
-    entry = stage.entry(joined.entry.entry_id)
-    with stage.engine.snapshot(stage.partition) as snapshot:
-        reading = RoomReading.of(snapshot, stage.event_id, snapshot.now_ms)
-    assert reading is not None
-    ahead = sum(1 for seq in waiting_seqs(stage) if seq < entry.seq)
-    return reading.position_of(entry, ahead)
-
-
-def waiting_seqs(stage: Stage) -> list[int]:
-    queued: dict[int, int] = {}
-    for move in stage.moves:
-        if move.after is EntryState.QUEUED:
-            queued[move.entry_id.int] = move.seq
-        else:
-            queued.pop(move.entry_id.int, None)
-    return sorted(queued.values())
 
 
 def admitted_seqs(stage: Stage) -> list[int]:
@@ -204,108 +183,6 @@ async def test_all_are_let_in_in_the_order_of_joining(tmp_path: Path) -> None:
         assert admitted_seqs(stage) == [one.entry.seq for one in joined if one is not joined[5]]
 
 
-async def test_at_the_opening_the_lobby_comes_in_by_order_of_joining(tmp_path: Path) -> None:
-    with staged(tmp_path, OPENS_MS - 1000) as (stage, clock):
-        await stage.set_sale(with_room(max_active=2, lobby_opens_ms=OPENS_MS - 1000))
-        joined = await stage.join_many(range(6))
-        assert peek(stage) == OPENS_MS
-        clock.at_ms = OPENS_MS - 1
-        await stage.advance()
-        assert set(states(stage, joined)) == {EntryState.LOBBY}
-        clock.at_ms = OPENS_MS
-        await stage.advance()
-        assert states(stage, joined) == [EntryState.READY] * 2 + [EntryState.QUEUED] * 4
-        assert [position(stage, one) for one in joined] == [0, 0, 1, 2, 3, 4]
-        assert (stage.room().lobby, stage.room().opening_seq) == (0, None)
-        stage.recount()
-
-
-async def test_who_joins_while_the_lobby_is_opened_stands_behind_all_of_it(tmp_path: Path) -> None:
-    with staged(tmp_path, OPENS_MS - 1000) as (stage, clock):
-        await stage.set_sale(with_room(max_active=3, lobby_opens_ms=OPENS_MS - 1000))
-        lobby = await stage.join_many(range(10))
-        clock.at_ms = OPENS_MS
-        early = await stage.join(20)  # the room's task has not come by yet
-        assert (early.entry.state, early.position) == (EntryState.QUEUED, 11)
-        await stage.advance(limit=2)
-        late = await stage.join(21)
-        assert [position(stage, one) for one in (early, late)] == [9, 10]
-        assert late.position == 10
-        await stage.leave(lobby[8].entry.entry_id)
-        assert [position(stage, one) for one in (early, late)] == [8, 9]
-        while await stage.advance(limit=2) == clock.at_ms:
-            stage.recount()
-        assert states(stage, lobby[:4]) == [EntryState.READY] * 3 + [EntryState.QUEUED]
-        assert [position(stage, one) for one in (early, late)] == [7, 8]
-        await stage.set(max_active=100)
-        await stage.advance_all()
-        assert admitted_seqs(stage) == sorted(admitted_seqs(stage))
-        assert {stage.state(early), stage.state(late)} == {EntryState.READY}
-        stage.recount()
-
-
-async def test_a_place_free_during_the_opening_waits_for_the_lobby(tmp_path: Path) -> None:
-    with staged(tmp_path, OPENS_MS - 1000) as (stage, clock):
-        await stage.set_sale(with_room(max_active=1, lobby_opens_ms=OPENS_MS - 1000))
-        lobby = await stage.join_many(range(3))
-        clock.at_ms = OPENS_MS
-        late = await stage.join(9)
-        await stage.advance(limit=1)
-        assert stage.state(lobby[0]) is EntryState.READY
-        await stage.leave(lobby[0].entry.entry_id)
-        assert stage.state(late) is EntryState.QUEUED  # though it is the first in the line so far
-        await stage.advance(limit=1)
-        assert states(stage, lobby)[1] is EntryState.READY
-
-
-async def test_the_presale_stands_before_the_lobby(tmp_path: Path) -> None:
-    start_ms = OPENS_MS - MINUTE_MS
-    sale = replace(
-        with_room(max_active=2, lobby_opens_ms=start_ms - 1000),
-        presale_start_ms=start_ms,
-        presale_codes=PRESALE_CODES,
-    )
-    with staged(tmp_path, start_ms - 1000) as (stage, clock):
-        await stage.set_sale(sale)
-        lobby = await stage.join_many(range(3))
-        clock.at_ms = start_ms
-        await stage.advance()
-        assert set(states(stage, lobby)) == {EntryState.LOBBY}
-        presale = [await stage.join(user, code="CLUB") for user in range(10, 15)]
-        assert [one.position for one in presale] == [0, 0, 1, 2, 3]
-        assert presale[-1].queue_size == 6
-        await stage.leave(presale[0].entry.entry_id)
-        assert states(stage, presale)[2] is EntryState.READY
-        clock.at_ms = OPENS_MS
-        await stage.advance_all()
-        late = await stage.join(20)
-        waiting = [one for one in [*presale, *lobby] if stage.state(one) is EntryState.QUEUED]
-        assert waiting == [*presale[3:], *lobby]
-        assert [position(stage, one) for one in waiting] == [1, 2, 3, 4, 5]
-        assert late.position == 6
-        stage.recount()
-
-
-async def test_an_opening_put_off_makes_no_two_places_one(tmp_path: Path) -> None:
-    sale = with_room(max_active=1, lobby_opens_ms=OPENS_MS - 1000)
-    with staged(tmp_path, OPENS_MS - 1000) as (stage, clock):
-        await stage.set_sale(sale)
-        first = await stage.join_many(range(4))
-        clock.at_ms = OPENS_MS
-        await stage.advance(limit=1)
-        late = await stage.join(9)
-        await stage.set_sale(replace(sale, general_sale_start_ms=OPENS_MS + MINUTE_MS))
-        assert peek(stage) == OPENS_MS + MINUTE_MS
-        second = await stage.join_many(range(10, 14))
-        assert set(states(stage, second)) == {EntryState.LOBBY}
-        await stage.advance_all()
-        clock.at_ms = OPENS_MS + MINUTE_MS
-        await stage.advance_all()
-        stage.recount()
-        in_order = [first[0], late, *first[1:], *second]
-        assert [position(stage, one) for one in in_order] == list(range(9))
-
-
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
@@ -395,6 +272,6 @@ async def test_a_lobby_opens_in_its_time_though_all_is_sold(tmp_path: Path) -> N
         clock.at_ms = OPENS_MS - MINUTE_MS
         assert await stage.advance() == OPENS_MS
         clock.at_ms = OPENS_MS
-        assert await stage.advance() == DATE_MS
-        assert set(states(stage, joined)) == {EntryState.QUEUED}
+        assert await stage.advance_all() == DATE_MS
+        assert {stage.standing(one).state for one in joined} == {EntryState.QUEUED}
         stage.recount()

@@ -10,12 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from storage.schema.ids import EntryId
+from storage.schema.layout import DRAW, ENTRIES, LOBBY
+from storage.schema.records import DrawRecord
 from storage.schema.states import EntryState
-from tests.domain.room_stage import OPENS_MS, HandClock, Stage, staged, with_room
+from tests.domain.room_stage import OPENS_MS, PRESALE_CODES, HandClock, Stage, staged, with_room
+from tests.support.hand_draw import hand_draw
 from ticketd.domain.rooms import JoinedRoom
 from ticketd.errors import ErrorCode, Refusal
+from ticketd.views.places import find_standing
 from ticketd.views.positions import Positions
 
 STEPS = 800
@@ -193,24 +198,26 @@ async def test_a_room_goes_on_as_the_naive_room_does(tmp_path: Path, seed: int) 
                 stage.recount()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(10))
 async def test_a_room_whose_task_comes_late_breaks_no_rule(tmp_path: Path, seed: int) -> None:
+    """From the lobby on, with every other seed through a presale; the draw comes some steps after the opening."""
     print(f"to repeat: seed {seed}")
     drawn = random.Random(seed)
     max_active, rate = drawn.randint(1, 6), drawn.choice([2, 5, 1000])
-    with staged(tmp_path, OPENS_MS - 30_000) as (stage, clock):
-        await stage.set_sale(
-            with_room(
-                max_active=max_active,
-                admit_per_minute=rate,
-                claim_seconds=CLAIM_MS // 1000,
-                access_seconds=ACCESS_MS // 1000,
-                lobby_opens_ms=OPENS_MS - 30_000,
-            )
-        )
+    sale = with_room(
+        max_active=max_active,
+        admit_per_minute=rate,
+        claim_seconds=CLAIM_MS // 1000,
+        access_seconds=ACCESS_MS // 1000,
+        lobby_opens_ms=OPENS_MS - 60_000,
+    )
+    if seed % 2:
+        sale = replace(sale, presale_start_ms=OPENS_MS - 30_000, presale_codes=PRESALE_CODES)
+    with staged(tmp_path, OPENS_MS - 60_000) as (stage, clock):
+        await stage.set_sale(sale)
         admitted_at_ms: list[int] = []
         live: dict[int, EntryId] = {}
-        for number in range(STEPS):
+        for number in range(2 * STEPS):
             told = len(stage.moves)
             await late_step(stage, clock, drawn, live)
             admitted = [move for move in stage.moves[told:] if move.after is EntryState.READY]
@@ -219,9 +226,14 @@ async def test_a_room_whose_task_comes_late_breaks_no_rule(tmp_path: Path, seed:
             assert sum(at_ms > clock.at_ms - 60_000 for at_ms in admitted_at_ms) <= rate
             if number % 20 == 0:
                 stage.recount()
-        seqs = [move.seq for move in stage.moves if move.after is EntryState.READY]
-        assert len(seqs) > 10
-        assert seqs == sorted(seqs)  # nobody overtook
+                check_places(stage, Positions(stage.engine) if number % 100 == 0 else stage.positions)
+        order = whole_order(stage)
+        admissions = [order.index(move.entry_id) for move in stage.moves if move.after is EntryState.READY]
+        assert len(admissions) > 10
+        assert admissions == sorted(admissions)  # nobody overtook
+        draw = draw_of(stage)
+        assert draw is not None
+        assert draw.drawn_at_ms is not None
 
 
 async def late_step(stage: Stage, clock: HandClock, drawn: random.Random, live: dict[int, EntryId]) -> None:
@@ -230,7 +242,7 @@ async def late_step(stage: Stage, clock: HandClock, drawn: random.Random, live: 
     user = drawn.randrange(USERS)
     try:
         if dice < 0.4:
-            live[user] = (await stage.join(user, user % DEVICES)).entry.entry_id
+            live[user] = (await stage.join(user, user % DEVICES, code="CLUB")).entry.entry_id
         elif dice < 0.5 and live:
             await stage.claim(drawn.choice(list(live.values())))
         elif dice < 0.6 and live:
@@ -241,7 +253,50 @@ async def late_step(stage: Stage, clock: HandClock, drawn: random.Random, live: 
                 await stage.finish(drawn.choice(shopping))
         elif dice < 0.8:
             await stage.advance(limit=drawn.randint(1, 3))
+        elif dice < 0.83:
+            await stage.draw()
         else:
-            clock.at_ms += drawn.choice([1, 500, 3_000, 20_000])
+            clock.at_ms += drawn.choice([1, 500, 1_000, 8_000])
     except Refusal:
         return
+
+
+def draw_of(stage: Stage) -> DrawRecord | None:
+    with stage.engine.snapshot(stage.partition) as view:
+        return DRAW.get(view, stage.partition)
+
+
+def whole_order(stage: Stage) -> list[EntryId]:
+    """All entries there ever were in the order in which they may come in: before the lobby, the lobby as drawn (until
+    then in order of joining), behind it."""
+    with stage.engine.snapshot(stage.partition) as view:
+        entries = sorted((entry for _, entry in ENTRIES.scan(view, stage.partition)), key=lambda one: one.seq)
+        listed = [entry_id for _, entry_id in LOBBY.scan(view, stage.partition)]
+    draw, opening_seq = draw_of(stage), stage.room().opening_seq
+    if opening_seq is None:
+        return [entry.entry_id for entry in entries]
+    if draw is not None and draw.drawn_at_ms is not None:
+        listed = [EntryId(one) for one in hand_draw(draw.seed, listed)]
+    others = [entry for entry in entries if entry.entry_id not in listed]
+    return [
+        *(entry.entry_id for entry in others if entry.seq < opening_seq),
+        *listed,
+        *(entry.entry_id for entry in others if entry.seq >= opening_seq),
+    ]
+
+
+def check_places(stage: Stage, positions: Positions) -> None:
+    """Every place that is told is that in a plain list of those who wait."""
+    room, draw = stage.room(), draw_of(stage)
+    stands = {EntryState.QUEUED}
+    if room.opening_seq is not None:
+        stands.add(EntryState.LOBBY)
+    waiting = [one for one in whole_order(stage) if stage.entry(one).state in stands]
+    is_drawn = draw is not None and draw.drawn_at_ms is not None
+    with stage.engine.snapshot(stage.partition) as view:
+        for place, entry_id in enumerate(waiting, start=1):
+            told = find_standing(view, positions, stage.event_id, entry_id)
+            in_lobby = stage.entry(entry_id).state is EntryState.LOBBY and not is_drawn
+            assert told.position == (0 if in_lobby else place)
+            assert told.state is (EntryState.LOBBY if in_lobby else EntryState.QUEUED)
+            assert told.queue_size == room.waiting + room.lobby

@@ -133,8 +133,9 @@ async def test_one_who_leaves_the_line_or_the_lobby_is_gone_from_the_count(tmp_p
         assert stage.room().lobby == 3
         clock.at_ms = OPENS_MS
         await stage.advance_all()
-        await stage.leave(joined[2].entry.entry_id)
-        assert (stage.room().waiting, stage.room().active) == (1, 1)
+        waiting = [one for one in joined if stage.state(one) is EntryState.LOBBY]
+        await stage.leave(waiting[1].entry.entry_id)
+        assert (stage.room().lobby, stage.room().waiting, stage.room().active) == (1, 0, 1)
         assert (await stage.join(8)).position == 2
         stage.recount()
 

@@ -107,7 +107,9 @@ async def test_the_lobby_opens_by_itself(autojump_clock: trio.testing.MockClock,
         await the.until_ms(MINUTE_MS - 1)
         assert set(states(the.stage, joined)) == {EntryState.LOBBY}
         await the.until_ms(MINUTE_MS)
-        assert states(the.stage, joined) == [EntryState.READY] * 2 + [EntryState.QUEUED] * 348
+        told = [the.stage.standing(one) for one in joined]
+        assert sorted(one.position for one in told) == [0, 0, *range(1, 349)]
+        assert {one.state for one in told if one.position} == {EntryState.QUEUED}
         the.stage.recount()
 
 

@@ -35,12 +35,14 @@ from storage.schema.layout import (
 from storage.schema.records import CountRecord, OrderRecord, RowPlanRecord, RowRecord
 from storage.schema.states import OrderState, PaymentState, SeatState
 from ticketd.domain.best_seats import openings_of, pack_openings
+from ticketd.domain.draws import has_lobby, prepare_draw
 from ticketd.domain.event_records import StoredEvent, load_event, plan_of, records_of
 from ticketd.domain.sales import load_sale, load_total
 from ticketd.domain.seat_rows import MAX_TIERS, RowShape, SeatRow
 from ticketd.domain.seats import public_ids
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.event_file.plan import EventPlan
+from ticketd.ids import new_seed
 
 MAX_SEATS_TOLD: Final = 100
 """So many seats are named in a refusal; all of them are counted."""
@@ -54,9 +56,11 @@ _ROW_RECORD_BYTES: Final = 64
 
 
 class PutEvent(msgspec.Struct, frozen=True):
-    """An operator puts an event: a new one, or another plan for one that there is."""
+    """An operator puts an event: a new one, or another plan for one that there is. ``draw_seed`` is for a lobby whose
+    draw was never prepared."""
 
     plan: EventPlan
+    draw_seed: bytes = msgspec.field(default_factory=new_seed)
 
 
 class DeleteEvent(msgspec.Struct, frozen=True):
@@ -129,6 +133,8 @@ def put_event(tx: Transaction, command: PutEvent) -> PutEventResult:
     _write_plan(tx, old, new)
     _forget_seats(tx, event_id, new, removed, states)
     _write_counts(tx, event_id, recount(tx, event_id, new))
+    if has_lobby(new.sale):
+        prepare_draw(tx, event_id, command.draw_seed)
     EVENT_IDS.add(tx, SYSTEM, event_id)
     tx.emit(event_partition(event_id), EventPut(event_id=event_id))
     seats_removed = sum(map(len, removed.values()))

@@ -19,6 +19,8 @@ from storage.schema.events import EntryMoved
 from storage.schema.ids import EntryId, EventId
 from storage.schema.layout import (
     ADMISSIONS,
+    DRAW,
+    DRAWN_LEFT,
     DUE_ENTRIES,
     ENTRIES,
     LINE,
@@ -29,7 +31,7 @@ from storage.schema.layout import (
     SALE,
     event_partition,
 )
-from storage.schema.records import EntryRecord, RoomRecord, SaleRecord
+from storage.schema.records import DrawRecord, EntryRecord, RoomRecord, SaleRecord
 from storage.schema.states import ENTRY_MOVES, LIVE_ENTRY_STATES, EntryState, check_move
 from ticketd.domain.sales import SalePhase, load_total, sale_phase
 
@@ -74,20 +76,39 @@ class RoomReading:
         """How many wait, in the lobby and in the line."""
         return self.room.waiting + self.room.lobby
 
-    def position_of(self, entry: EntryRecord, before_it: int) -> int:
-        """The place of an entry, 1 for the next; 0 if it does not stand in the line. ``before_it`` is how many of the
-        line have a smaller number; while the lobby is being opened, part of it may have yet to take its places there.
-        """
-        if entry.state is not EntryState.QUEUED:
-            return 0
-        opening_seq = self.room.opening_seq
-        yet_to_come = self.room.lobby if opening_seq is not None and entry.seq >= opening_seq else 0
-        return before_it + yet_to_come + 1
+    @cached_property
+    def draw(self) -> DrawRecord | None:
+        """The draw of the lobby, if it was ever prepared."""
+        return DRAW.get(self._reader, self.partition)
+
+    @property
+    def lobby_is_closed(self) -> bool:
+        """Whether the list of those who are drawn is closed: whoever joins from then on stands behind the lobby."""
+        return (
+            self.room.opening_seq is not None and self.draw is not None and self.draw.entry_count is not None
+        )
+
+    @property
+    def lobby_is_drawn(self) -> bool:
+        """Whether the draw is made, so that those of the lobby stand in the line."""
+        return (
+            self.room.opening_seq is not None and self.draw is not None and self.draw.drawn_at_ms is not None
+        )
+
+    @property
+    def draw_is_due(self) -> bool:
+        """Whether the list is closed and the draw not made yet."""
+        return self.lobby_is_closed and not self.lobby_is_drawn
+
+    def stands_behind_lobby(self, entry: EntryRecord) -> bool:
+        """Whether one who joined the line did so after the lobby's places were kept."""
+        return self.room.opening_seq is not None and entry.seq >= self.room.opening_seq
 
     @property
     def ahead_of_a_joiner(self) -> int:
         """How many stand before one who joins the line now."""
-        return self.room.waiting + (self.room.lobby if self.lobby_is_over else 0)
+        behind_lobby = self.lobby_is_over or self.lobby_is_closed
+        return self.room.waiting + (self.room.lobby if behind_lobby else 0)
 
     def next_slot_ms(self) -> int | None:
         """When the next buyer may be let in: ``now_ms``, or later by the rate; None while there is no place for one."""
@@ -118,12 +139,14 @@ class RoomReading:
         return entry
 
     def standing(self, entry: EntryRecord) -> EntryState:
-        """The state of an entry with the time counted in: EXPIRED from the moment on at which it lapses, though the
-        lapse may be written a little later."""
+        """The state of an entry with the time and the draw counted in: EXPIRED from the moment on at which it lapses,
+        though the lapse may be written a little later; QUEUED once the lobby is drawn, though the record says LOBBY."""
         if entry.due_at_ms is not None and entry.due_at_ms <= self.now_ms:
             return EntryState.EXPIRED
         if entry.state in WAITING_STATES and self.phase in OVER_PHASES:
             return EntryState.EXPIRED
+        if entry.state is EntryState.LOBBY and self.lobby_is_drawn:
+            return EntryState.QUEUED
         return entry.state
 
 
@@ -142,9 +165,12 @@ class RoomBook(RoomReading):
 
     def save(self) -> None:
         """Writes the room's record."""
-        if self.room.lobby == 0 and self.room.opening_seq is not None:
-            self.room = replace(self.room, opening_seq=None)
         ROOM.put(self.tx, self.room, self.partition)
+
+    def put_draw(self, draw: DrawRecord) -> None:
+        """Writes the record of the lobby's draw."""
+        DRAW.put(self.tx, draw, self.partition)
+        self.draw = draw
 
     def take_seqs(self, count: int) -> int:
         """The first of ``count`` sequence numbers that nobody else gets."""
@@ -201,7 +227,7 @@ class RoomBook(RoomReading):
         if before is not None and before.state is EntryState.QUEUED:
             LINE.delete(tx, partition, before.seq)
         if before is not None and before.state is EntryState.LOBBY:
-            LOBBY.delete(tx, partition, before.seq)
+            self._take_out_of_lobby(before, after)
         if before is not None and before.due_at_ms is not None:
             DUE_ENTRIES.remove(tx, partition, before.due_at_ms, entry_id)
         if after.state is EntryState.QUEUED:
@@ -218,6 +244,13 @@ class RoomBook(RoomReading):
         if was_live and not is_live:
             LIVE_BY_USER.delete(tx, partition, after.user_id)
             LIVE_BY_DEVICE.remove(tx, partition, after.device_hash, entry_id)
+
+    def _take_out_of_lobby(self, before: EntryRecord, after: EntryRecord) -> None:
+        """Once the list of the draw is closed nobody is taken out of it: that somebody left is written beside it."""
+        if not self.lobby_is_closed:
+            LOBBY.delete(self.tx, self.partition, before.seq)
+        elif after.state is not EntryState.READY:
+            DRAWN_LEFT.add(self.tx, self.partition, before.seq)
 
     def _count(self, entry: EntryRecord | None, step: int) -> None:
         if entry is None:

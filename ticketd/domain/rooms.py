@@ -19,17 +19,17 @@ from storage.schema.records import EntryRecord
 from storage.schema.states import LIVE_ENTRY_STATES, EntryState
 from ticketd.domain.admission import (
     FEWEST_FORGOTTEN,
-    begin_opening,
     fill_places,
     forget_admissions,
-    postpone_opening,
 )
+from ticketd.domain.draws import prepare_draw, settle_opening
 from ticketd.domain.room_book import RoomBook, RoomReading, entry_id_of
 from ticketd.domain.room_settings import planned_room, with_room
 from ticketd.domain.sales import SalePhase, sale_opens_ms
 from ticketd.domain.times import rfc3339
 from ticketd.domain.waits import lobby_wait_ms, wait_ms
 from ticketd.errors import ErrorCode, Refusal
+from ticketd.ids import new_seed
 
 GIVEN_ON_AT_ONCE: Final = 8
 """How many are let in at most by the commit in which a place falls free; the room's task lets in the rest."""
@@ -38,13 +38,15 @@ QUEUE_FULL_RETRY_SECONDS: Final = 30
 
 
 class JoinRoom(msgspec.Struct, frozen=True, kw_only=True):
-    """A buyer wants to join. ``device_hash`` stands for the device, ``entry_id`` is new."""
+    """A buyer wants to join. ``device_hash`` stands for the device, ``entry_id`` is new; ``draw_seed`` is for a lobby
+    whose draw was never prepared."""
 
     event_id: EventId
     user_id: UserId
     device_hash: bytes
     entry_id: EntryId
     presale_code: str | None = None
+    draw_seed: bytes = msgspec.field(default_factory=new_seed)
 
 
 class JoinedRoom(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +85,7 @@ class SetRoom(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def join_room(tx: Transaction, command: JoinRoom) -> JoinedRoom:
-    """Takes a place: READY if nobody waits and one more may shop, LOBBY before the general sale, else QUEUED.
+    """Takes a place: READY if nobody waits and one more may shop, LOBBY in the lobby, else QUEUED.
 
     Refuses, in this order: INVALID_EVENT_ID; SALE_ENDED with ``reason`` CANCELLED, ENDED or SOLD_OUT; SALE_NOT_OPEN
     with ``opens_at``; PRESALE_CODE_REQUIRED with ``reason`` MISSING, UNKNOWN or USED_UP; ALREADY_IN_QUEUE;
@@ -281,10 +283,11 @@ def _may_go_straight_in(book: RoomBook) -> bool:
 
 
 def _take_place(book: RoomBook, command: JoinRoom) -> JoinedRoom:
-    in_lobby = book.phase is SalePhase.LOBBY
+    settle_opening(book, command.draw_seed)
+    # A room has one lobby: once it is drawn, whoever joins stands behind it, though the opening was put off.
+    in_lobby = book.phase is SalePhase.LOBBY and not book.lobby_is_drawn
     if in_lobby:
-        postpone_opening(book)
-    begin_opening(book)
+        prepare_draw(book.tx, book.event_id, command.draw_seed)
     straight_in = _may_go_straight_in(book)
     position = 0 if in_lobby or straight_in else book.ahead_of_a_joiner + 1
     entry = EntryRecord(

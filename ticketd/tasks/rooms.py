@@ -6,6 +6,7 @@ bounded commits. It has no input but the store, so it can be killed at any point
 
     run_rooms
     ├── a room's task     begins with the first entry, ends when the room is empty
+    ├── a lobby's draw    begins at the opening, beside the room's task; see ticketd.tasks.draws
     └── ...
 """
 
@@ -20,11 +21,13 @@ import trio
 
 from storage.clock import Clock
 from storage.engine import Change, Command, Engine, EngineOverloaded, StorageFull, Transaction
-from storage.schema.events import EntryMoved, EventDeleted, EventPut, RoomChanged, SeatsMoved
+from storage.schema.events import EntryMoved, EventDeleted, EventPut, LobbyDrawn, RoomChanged, SeatsMoved
 from storage.schema.ids import EventId
 from storage.schema.layout import EVENT_IDS, SYSTEM, event_partition
 from storage.schema.states import SeatState
-from ticketd.domain.admission import advance_room, next_room_step, room_is_empty
+from ticketd.domain.admission import advance_room, draw_is_due, next_room_step, room_is_empty
+from ticketd.ids import new_seed
+from ticketd.tasks.draws import draw_lobby
 
 BATCH: Final = 100
 """Most moves of each kind in one commit of a room."""
@@ -63,6 +66,7 @@ class _Rooms:
         self._nursery = nursery
         self._sleeping: dict[EventId, trio.CancelScope] = {}
         self._running: set[EventId] = set()
+        self._drawing: set[EventId] = set()
 
     def look_at_all(self) -> None:
         """Starts the task of every room of the store that is not empty."""
@@ -77,7 +81,7 @@ class _Rooms:
         """The subscriber: wakes the rooms for which something has changed."""
         for change in changes:
             event = change.event
-            if isinstance(event, EntryMoved | RoomChanged | EventPut | EventDeleted) or (
+            if isinstance(event, EntryMoved | RoomChanged | LobbyDrawn | EventPut | EventDeleted) or (
                 isinstance(event, SeatsMoved) and event.state is SeatState.AVAILABLE
             ):
                 self._wake(event.event_id)
@@ -107,6 +111,10 @@ class _Rooms:
                 if room_is_empty(snapshot, event_id):
                     break
                 due_at_ms = next_room_step(snapshot, event_id, now_ms)
+                draws = draw_is_due(snapshot, event_id, now_ms)
+            if draws and event_id not in self._drawing:
+                self._drawing.add(event_id)
+                self._nursery.start_soon(self._draw, event_id, name=f"draw {event_id}")
             if due_at_ms is not None and due_at_ms <= now_ms:
                 await self._advance(event_id)
             else:
@@ -115,7 +123,9 @@ class _Rooms:
 
     async def _advance(self, event_id: EventId) -> None:
         def run(tx: Transaction) -> int | None:
-            return advance_room(tx, event_id, BATCH)
+            return advance_room(tx, event_id, BATCH, seed)
+
+        seed = new_seed()
 
         try:
             command = Command("advance_room", (event_partition(event_id),), run, may_use_reserve=True)
@@ -123,6 +133,16 @@ class _Rooms:
         except (EngineOverloaded, StorageFull) as error:
             _log.warning("room_rests", event_id=str(event_id), problem=str(error))
             await trio.sleep(RETRY_SECONDS)
+
+    async def _draw(self, event_id: EventId) -> None:
+        """Draws the room's lobby. If it could not, the room's task looks again after a while."""
+        try:
+            await draw_lobby(self._engine, event_id)
+        except (EngineOverloaded, StorageFull) as error:
+            _log.warning("draw_rests", event_id=str(event_id), problem=str(error))
+            await trio.sleep(RETRY_SECONDS)
+        self._drawing.discard(event_id)
+        self._wake(event_id)
 
     async def _sleep(self, event_id: EventId, until_ms: int | None) -> None:
         """Until the time, or for ever if there is none, or until the room is woken."""

@@ -36,7 +36,13 @@ def find_standing(view: Snapshot, positions: Positions, event_id: EventId, entry
     room, entry = find_place(view, event_id, entry_id, view.now_ms)
     state = room.standing(entry)
     position = 0
-    if state is EntryState.QUEUED:
-        position = room.position_of(entry, positions.position(event_id, entry.seq) - 1)
+    if state is EntryState.QUEUED and entry.state is EntryState.LOBBY:
+        drawn = positions.drawn_position(event_id, entry.seq)
+        # The draw may be committed already, but not published yet.
+        state, position = (EntryState.LOBBY, 0) if drawn is None else (state, drawn)
+    elif state is EntryState.QUEUED:
+        position = positions.position(event_id, entry.seq)
+        if room.stands_behind_lobby(entry) and not positions.is_drawn(event_id):
+            position += room.room.lobby
     wait = lobby_wait_ms(room, view) if state is EntryState.LOBBY else wait_ms(room, view, position)
     return Standing(entry=entry, state=state, position=position, queue_size=room.queue_size, wait_ms=wait)

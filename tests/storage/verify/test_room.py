@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -15,15 +15,12 @@ from storage.schema.layout import (
     LINE,
     LIVE_BY_DEVICE,
     LIVE_BY_USER,
-    LOBBY,
     ROOM,
     SALE,
 )
 from storage.schema.records import EntryRecord, RoomRecord
 from storage.schema.states import EntryState
 from tests.storage.verify.good_store import Damage
-
-NOBODY = EntryId(UUID(int=0xBAD))
 
 
 def entry_in(damage: Damage, state: EntryState) -> EntryRecord:
@@ -66,22 +63,6 @@ def test_a_counter_of_the_room_that_is_off(damage: Damage, counter: str) -> None
     assert damage.found() == ["room-equals-recount"]
 
 
-def test_places_kept_for_nobody(damage: Damage) -> None:
-    damage.change(ROOM, opening_seq=1)
-    assert damage.found() == ["lobby-has-places"]
-
-
-@pytest.mark.parametrize(("short_by", "found"), [(0, []), (1, ["lobby-has-places"])])
-def test_places_kept_for_the_lobby_that_were_not_given(
-    damage: Damage, short_by: int, found: list[str]
-) -> None:
-    room = ROOM.get(damage.tx, damage.lobby)
-    assert room is not None
-    first = room.next_seq - room.lobby + short_by
-    damage.change_in(damage.lobby, ROOM, opening_seq=first)
-    assert damage.found() == found
-
-
 def test_one_who_waits_and_does_not_stand_in_the_line(damage: Damage) -> None:
     LINE.delete(damage.tx, damage.event, entry_in(damage, EntryState.QUEUED).seq)
     assert damage.found() == ["line"]
@@ -90,16 +71,6 @@ def test_one_who_waits_and_does_not_stand_in_the_line(damage: Damage) -> None:
 def test_one_who_stands_in_the_line_and_does_not_wait(damage: Damage) -> None:
     LINE.put(damage.tx, entry_in(damage, EntryState.LEFT).entry_id, damage.event, 99)
     assert damage.found() == ["line"]
-
-
-def test_one_of_the_lobby_who_is_not_in_its_order(damage: Damage) -> None:
-    LOBBY.delete(damage.tx, damage.lobby, 1)
-    assert damage.found() == ["lobby"]
-
-
-def test_one_in_the_order_of_the_lobby_who_is_not_there(damage: Damage) -> None:
-    LOBBY.put(damage.tx, NOBODY, damage.lobby, 99)
-    assert damage.found() == ["lobby"]
 
 
 def test_a_live_place_that_its_user_does_not_find(damage: Damage) -> None:
