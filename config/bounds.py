@@ -141,6 +141,9 @@ LogFormat = Annotated[Literal["auto", "json", "text"], Meta(description='"auto",
 # [rooms]
 PollSeconds = Annotated[int, whole(1, HOUR, "seconds")]
 
+# [realtime]
+MessageBytes = Annotated[int, whole(1 * KIB, 1 * MIB, "bytes")]
+
 # [tickets]
 TransferSeconds = Annotated[int, whole(1, 366 * DAY, "seconds")]
 

@@ -127,6 +127,15 @@ class RoomSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=True)
     poll_interval_max_seconds: bounds.PollSeconds = 120
 
 
+class RealtimeSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one WebSocket may take, and how it is told that a client is gone."""
+
+    max_message_bytes: bounds.MessageBytes = 4 * KIB
+    ping_seconds: bounds.WireSeconds = 20
+    pong_timeout_seconds: bounds.WireSeconds = 20
+    stalled_seconds: bounds.WireSeconds = 30
+
+
 class TicketSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tickets after the sale."""
 
@@ -172,6 +181,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mail: MailSettings = msgspec.field(default_factory=MailSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
     rooms: RoomSettings = msgspec.field(default_factory=RoomSettings)
+    realtime: RealtimeSettings = msgspec.field(default_factory=RealtimeSettings)
     tickets: TicketSettings = msgspec.field(default_factory=TicketSettings)
     idempotency: IdempotencySettings = msgspec.field(default_factory=IdempotencySettings)
     rate_limits: RateLimitSettings = msgspec.field(default_factory=RateLimitSettings)

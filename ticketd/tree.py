@@ -189,7 +189,7 @@ async def _serve(services: Services, public: NamedListener, operator: NamedListe
     settings = services.settings.server
     server = Server(services, Router(ENDPOINTS))
     operator_kind = ListenerKind.OPERATOR if operator.address.path is not None else ListenerKind.OPERATOR_TCP
-    limits = front_limits(settings)
+    limits = front_limits(services.settings)
     public_app = build_app(server, ENDPOINTS, ListenerKind.PUBLIC, settings.max_body_bytes)
     operator_app = build_app(server, ENDPOINTS, operator_kind, settings.operator_max_body_bytes)
     async with trio.open_nursery() as nursery:
@@ -221,16 +221,21 @@ async def _open_operator_listener(settings: ServerSettings, data: Path) -> Named
     return open_unix_listener(data / SOCKET_FILE, ListenerName.OPERATOR)
 
 
-def front_limits(settings: ServerSettings) -> FrontLimits:
+def front_limits(settings: Settings) -> FrontLimits:
     """What one connection may take, by the settings."""
+    server, realtime = settings.server, settings.realtime
     return FrontLimits(
-        max_connections=settings.max_connections,
-        header_timeout_seconds=settings.header_timeout_seconds,
-        body_timeout_seconds=settings.body_timeout_seconds,
-        idle_timeout_seconds=settings.idle_timeout_seconds,
-        send_timeout_seconds=settings.send_timeout_seconds,
-        shutdown_seconds=max(settings.shutdown_seconds - _LEFT_FOR_THE_REST_SECONDS, 1),
-        max_header_bytes=settings.max_header_bytes,
+        max_connections=server.max_connections,
+        header_timeout_seconds=server.header_timeout_seconds,
+        body_timeout_seconds=server.body_timeout_seconds,
+        idle_timeout_seconds=server.idle_timeout_seconds,
+        send_timeout_seconds=server.send_timeout_seconds,
+        shutdown_seconds=max(server.shutdown_seconds - _LEFT_FOR_THE_REST_SECONDS, 1),
+        max_header_bytes=server.max_header_bytes,
+        max_message_bytes=realtime.max_message_bytes,
+        ping_seconds=realtime.ping_seconds,
+        pong_timeout_seconds=realtime.pong_timeout_seconds,
+        stalled_seconds=realtime.stalled_seconds,
     )
 
 

@@ -20,6 +20,7 @@ from ticketd.front import (
     open_tcp_listener,
     serve_listeners,
 )
+from ticketd.front.websocket_app import WebSocketApp
 
 # Far above what any test needs, so that it only ends a test that hangs.
 PATIENCE_SECONDS = 20
@@ -33,6 +34,10 @@ LIMITS = FrontLimits(
     send_timeout_seconds=PATIENCE_SECONDS,
     shutdown_seconds=PATIENCE_SECONDS,
     max_header_bytes=16_384,
+    max_message_bytes=4096,
+    ping_seconds=PATIENCE_SECONDS,
+    pong_timeout_seconds=PATIENCE_SECONDS,
+    stalled_seconds=PATIENCE_SECONDS,
 )
 
 # More than the kernel buffers of a loopback connection hold.
@@ -257,14 +262,19 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: ASGIFramework, limits: FrontLimits = LIMITS, listeners: Sequence[NamedListener] = ()
+    app: ASGIFramework,
+    limits: FrontLimits = LIMITS,
+    listeners: Sequence[NamedListener] = (),
+    websocket_app: WebSocketApp | None = None,
 ) -> AsyncIterator[Served]:
     """Serves ``app`` on loopback (or ``listeners``); at the end of the block it must stop by itself."""
     listeners = listeners or [await open_tcp_listener("127.0.0.1:0", ListenerName.PUBLIC)]
     stop, ended = trio.Event(), trio.Event()
 
     async def serve(task_status: trio.TaskStatus[list[BoundAddress]]) -> None:
-        await serve_listeners(app, listeners, limits, stop=stop, task_status=task_status)
+        await serve_listeners(
+            app, listeners, limits, stop=stop, websocket_app=websocket_app, task_status=task_status
+        )
         ended.set()
 
     with trio.fail_after(PATIENCE_SECONDS):

@@ -23,7 +23,9 @@ def test_form(refusal: FrontRefusal) -> None:
     assert isinstance(end, h11.EndOfMessage)
     assert response.status_code == refusal.status
     headers = dict(response.headers)
-    assert headers[b"connection"] == b"close"
+    assert b"close" in headers[b"connection"].split(b", ")
+    assert (headers.get(b"sec-websocket-version") == b"13") == (refusal.status == 426)
+    assert (headers.get(b"upgrade") == b"websocket") == (refusal.status == 426)
     assert (b"retry-after" in headers) == (refusal.status == 503)
     error = json.loads(data.data)["error"]
     assert set(error) == {"code", "message", "details", "request_id", "timestamp"}

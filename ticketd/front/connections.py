@@ -45,7 +45,8 @@ class Connection:
     ``client`` is the address of the socket's other end and its port, None for a Unix socket; an IPv4 client
     of an IPv6 listener has its IPv4 address. ``peer_uid`` is the user id at the other end of a Unix socket,
     None for TCP. ``draining`` becomes true, once, when the daemon stops: a lane then closes as soon as no
-    request is in flight. ``on_drain`` is called at that moment, if a lane has set it.
+    request is in flight. ``on_drain`` is called at that moment, if a lane has set it. ``stream`` is for a lane that
+    bounds its own sends, and marks the connection ``broken`` itself.
     """
 
     def __init__(self, stream: trio.SocketStream, listener: ListenerName, limits: FrontLimits) -> None:
@@ -57,7 +58,7 @@ class Connection:
         self.draining = False
         self.on_drain: Callable[[], None] | None = None
         self.broken = False
-        self._stream = stream
+        self.stream = stream
         self._send_lock = trio.Lock()
         self._closed = False
 
@@ -70,7 +71,7 @@ class Connection:
     async def receive(self) -> bytes:
         """Waits for up to ``READ_BYTES`` bytes; none when the peer sends no more. Raises ``PeerGone``."""
         try:
-            return bytes(await self._stream.receive_some(READ_BYTES))
+            return bytes(await self.stream.receive_some(READ_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise PeerGone from None
 
@@ -88,7 +89,7 @@ class Connection:
                 with memoryview(data) as view:
                     for start in range(0, len(data), _SEND_SLICE_BYTES):
                         with trio.fail_after(self.limits.send_timeout_seconds):
-                            await self._stream.send_all(view[start : start + _SEND_SLICE_BYTES])
+                            await self.stream.send_all(view[start : start + _SEND_SLICE_BYTES])
             whole = True
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             raise PeerGone from None
@@ -107,10 +108,10 @@ class Connection:
         self._closed = True
         try:
             if linger and not self.broken and not self._send_lock.locked():
-                await _linger(self._stream)
+                await _linger(self.stream)
         finally:
             self.broken = True
-            await trio.aclose_forcefully(self._stream)
+            await trio.aclose_forcefully(self.stream)
 
 
 async def _linger(stream: trio.SocketStream) -> None:

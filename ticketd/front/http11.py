@@ -1,9 +1,9 @@
 """HTTP/1.1 on one plaintext connection: Hypercorn's protocol, less what a client can misuse.
 
 What is true here: HTTP/2 is never spoken, neither by upgrade (an ``Upgrade: h2c`` is ignored, as RFC 9110
-section 7.8 allows) nor by prior knowledge (refused); no WebSocket is opened; a request that cannot be given
-to the app is refused in the API's error form and ends the connection. Sockets and timeouts do not belong
-here.
+section 7.8 allows) nor by prior knowledge (refused); a request for a WebSocket never reaches
+the app: it is put aside for another lane, or refused; a request that cannot be given to the app is refused in
+the API's error form and ends the connection. Sockets and timeouts do not belong here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
 from ticketd.front.refusals import FrontRefusal, refusal_bytes
+from ticketd.front.upgrade import UpgradeHead
 
 _ABSOLUTE_FORMS: Final = (b"http://", b"https://")
 
@@ -50,9 +51,12 @@ class _Http11Connection(h11.Connection):
 class PlainHttp11(H11Protocol):
     """The protocol of one connection.
 
-    ``draining()`` tells whether the connection is to end after the answer in flight.
+    ``draining()`` tells whether the connection is to end after the answer in flight. ``takes_upgrades``: there is
+    somebody for WebSockets; once ``upgrade`` is set, a request asks for one, and nothing is to be fed any more.
     """
 
+    takes_upgrades = False
+    upgrade: UpgradeHead | None = None
     draining: Callable[[], bool] = staticmethod(lambda: False)
     _method = b""
 
@@ -65,6 +69,11 @@ class PlainHttp11(H11Protocol):
     def takes_no_more(self) -> bool:
         """The last request of the connection is here; what still comes in is to be thrown away."""
         return self.connection.their_state is h11.MUST_CLOSE
+
+    @property
+    def held(self) -> bytes:
+        """What came in that is not yet part of a request."""
+        return bytes(self.connection.trailing_data[0])
 
     @property
     def held_bytes(self) -> int:
@@ -103,6 +112,12 @@ class PlainHttp11(H11Protocol):
         refusal = _refusal_of(request) or (FrontRefusal.TARGET if target is None else None)
         if refusal is not None or target is None:
             await self.refuse(refusal or FrontRefusal.TARGET)
+            return
+        if _asks_for_websocket(request):
+            if self.takes_upgrades:
+                self.upgrade = UpgradeHead(target, list(request.headers))
+            else:
+                await self.refuse(FrontRefusal.NO_WEBSOCKET)
             return
         self.stream = HTTPStream(
             self.app,
@@ -148,14 +163,13 @@ def _refusal_of(request: h11.Request) -> FrontRefusal | None:
         return FrontRefusal.TWO_LENGTHS
     if request.method == b"CONNECT":
         return FrontRefusal.CONNECT
-    if _asks_for_websocket(request):
-        return FrontRefusal.NO_WEBSOCKET
     return None
 
 
 def _asks_for_websocket(request: h11.Request) -> bool:
     return (
         request.method == b"GET"
+        and request.http_version == b"1.1"
         and "websocket" in _tokens(request, b"upgrade")
         and "upgrade" in _tokens(request, b"connection")
     )

@@ -22,18 +22,26 @@ from ticketd.front.faults import PeerGone
 from ticketd.front.http11 import PlainHttp11, plain_config
 from ticketd.front.limits import FrontLimits
 from ticketd.front.refusals import FrontRefusal
+from ticketd.front.upgrade import UpgradeHead
+from ticketd.front.websocket_lane import WebSocketLane
 
 
 class HypercornLane:
     """Serves connections with one ASGI app; one instance is the lane of any number of them."""
 
-    def __init__(self, app: ASGIFramework, limits: FrontLimits) -> None:
+    def __init__(
+        self, app: ASGIFramework, limits: FrontLimits, websocket_lane: WebSocketLane | None = None
+    ) -> None:
         self._app: AppWrapper = ASGIWrapper(app)
+        self._websocket_lane = websocket_lane
         self._config = plain_config(limits.max_header_bytes)
         self._context = WorkerContext(None)
 
     async def __call__(self, connection: Connection) -> None:
-        """Serves ``connection`` until it ends. Returns when the app is done with its last request, too."""
+        """Serves ``connection`` until it ends. Returns when the app is done with its last request, too.
+
+        A connection that becomes a WebSocket is served to its end by the lane for these, if there is one.
+        """
         async with AppTasks(connection) as tasks:
             protocol = PlainHttp11(
                 self._app,
@@ -46,7 +54,10 @@ class HypercornLane:
                 connection.server,
                 _not_connected,
             )
-            await _Conversation(connection, protocol).run()
+            protocol.takes_upgrades = self._websocket_lane is not None
+            upgrade = await _Conversation(connection, protocol).run()
+        if upgrade is not None and self._websocket_lane is not None:
+            await self._websocket_lane(connection, upgrade)
 
 
 async def _not_connected(event: Event) -> None:
@@ -73,10 +84,12 @@ class _Conversation:
         self._ended = False
         self._linger = False
         self._half_closed = False
+        self._upgrade: UpgradeHead | None = None
         self._reader = trio.CancelScope()
         self._wait = trio.CancelScope(deadline=trio.current_time() + connection.limits.header_timeout_seconds)
 
-    async def run(self) -> None:
+    async def run(self) -> UpgradeHead | None:
+        """Serves requests to the last one, or to one that asks for a WebSocket, which is returned."""
         await self._protocol.initiate()
         self._protocol.send = self._on_protocol_event
         self._protocol.draining = lambda: self._connection.draining
@@ -85,9 +98,10 @@ class _Conversation:
             self._on_drain()
         with self._reader:
             await self._read()
-        if not self._half_closed:
+        if self._upgrade is None and not self._half_closed:
             await self._protocol.handle(Closed())
             await self._connection.close(linger=self._linger)
+        return self._upgrade
 
     def _on_drain(self) -> None:
         if self._phase in (_Phase.FRESH, _Phase.IDLE) and not self._protocol.held_bytes:
@@ -134,6 +148,9 @@ class _Conversation:
             await self._protocol.handle(RawData(data[start : start + room]))
             start += room
             self._follow_protocol()
+            if self._protocol.upgrade is not None:
+                self._upgrade = self._protocol.upgrade.followed_by(self._protocol.held + data[start:])
+                self._ended = True
 
     async def _meet_end_of_input(self) -> None:
         """A peer that has shut down its sending side after a whole request still gets the answer."""

@@ -21,6 +21,9 @@ class FrontLimits(msgspec.Struct, frozen=True, kw_only=True):
     ``idle_timeout_seconds``: from the end of an answer to the first byte of the next request.
     ``send_timeout_seconds``: for each 64 KiB of an answer; a peer that does not take them in time is dropped.
     ``shutdown_seconds``: from the wish to stop until requests still in flight are cut off.
+    ``max_message_bytes``: a message that comes in over a WebSocket, all its fragments together.
+    ``ping_seconds``: how long a WebSocket is left alone before it is pinged; ``pong_timeout_seconds``: how long the
+    pong may take. ``stalled_seconds``: how long a WebSocket's peer may take nothing of what is sent to it.
     ``max_header_bytes``: request line and headers, the empty line that ends them included.
 
     Raises ``ValueError`` for a number that is not above zero or not finite.
@@ -33,6 +36,10 @@ class FrontLimits(msgspec.Struct, frozen=True, kw_only=True):
     send_timeout_seconds: float
     shutdown_seconds: float
     max_header_bytes: int
+    max_message_bytes: int
+    ping_seconds: float
+    pong_timeout_seconds: float
+    stalled_seconds: float
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

@@ -1,7 +1,7 @@
 """Answers that the front gives by itself, before or instead of the app, as the bytes that go on the wire.
 
-Each says ``Connection: close`` and carries the API's error form. Nothing of the request is repeated in them,
-so that nothing secret can be. What the app answers does not belong here.
+Each says ``Connection: close`` (426 names the upgrade too) and carries the API's error form. Nothing of the
+request is repeated in them, so that nothing secret can be. What the app answers does not belong here.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ class FrontRefusal(enum.Enum):
     code: ErrorCode
     message: str
 
+    WEBSOCKET_HANDSHAKE = (
+        400,
+        ErrorCode.INVALID_REQUEST,
+        "The request for a WebSocket is not as RFC 6455 has it.",
+    )
+    WEBSOCKET_BODY = 400, ErrorCode.INVALID_REQUEST, "A request for a WebSocket has no body."
+    WEBSOCKET_VERSION = 426, ErrorCode.INVALID_REQUEST, "Only version 13 of WebSocket is spoken here."
     NOT_HTTP = 400, ErrorCode.INVALID_REQUEST, "This is not a request in HTTP/1.1."
     HTTP_VERSION = 400, ErrorCode.INVALID_REQUEST, "Only HTTP/1.1 and HTTP/1.0 are served here."
     TWO_LENGTHS = 400, ErrorCode.INVALID_REQUEST, "The request says in two ways how long its body is."
@@ -66,6 +73,9 @@ def refusal_parts(refusal: FrontRefusal) -> tuple[list[tuple[bytes, bytes]], byt
         (b"x-request-id", request_id.encode("ascii")),
         (b"connection", b"close"),
     ]
+    if refusal is FrontRefusal.WEBSOCKET_VERSION:
+        headers[-1] = (b"connection", b"upgrade, close")
+        headers += [(b"upgrade", b"websocket"), (b"sec-websocket-version", b"13")]
     if refusal.status == 503:
         headers.append((b"retry-after", str(DEFAULT_RETRY_AFTER_SECONDS).encode("ascii")))
     return headers, body
