@@ -245,8 +245,12 @@ class Served:
     async def connect(self) -> RawClient:
         """A new connection, closed at the latest when the test is over."""
         client = await RawClient.connect(self.address)
-        self._clients.append(client)
+        self.close_at_the_end(client)
         return client
+
+    def close_at_the_end(self, client: RawClient) -> None:
+        """Closes a client that the test may have forgotten."""
+        self._clients.append(client)
 
     def close_clients(self) -> None:
         for client in self._clients:

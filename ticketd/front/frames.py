@@ -85,9 +85,16 @@ class _Bounds(Extension):
 
     def __init__(self, max_message_bytes: int) -> None:
         self._max_message_bytes = max_message_bytes
+        # Of the message so far, without the frame that is coming in.
         self._bytes = 0
         self._fragments = 0
-        self._control = False
+        # Of that frame; None for a control frame, or between frames.
+        self._coming_bytes: int | None = None
+
+    @property
+    def within_message(self) -> bool:
+        """A message has begun and not ended."""
+        return self._fragments > 0 or self._coming_bytes is not None
 
     def offer(self) -> bool:
         """Never asked of a server: this is no extension that a peer could hear of."""
@@ -96,31 +103,30 @@ class _Bounds(Extension):
     def enabled(self) -> bool:
         return True
 
-    @property
-    def within_message(self) -> bool:
-        """A message has begun and not ended."""
-        return self._fragments > 0
-
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        self._control = opcode.iscontrol()
-        if self._control:
+        # Asked again about the same header as long as a part of it is not here: it must change no sum.
+        if opcode.iscontrol():
             return RsvBits(False, False, False)
-        if any(rsv) or self.within_message is not (opcode is Opcode.CONTINUATION):
+        if any(rsv) or (opcode is Opcode.CONTINUATION) is not (self._fragments > 0):
             return CloseReason.PROTOCOL_ERROR
         if opcode is Opcode.BINARY:
             return CloseReason.UNSUPPORTED_DATA
-        self._bytes += payload_length
-        self._fragments += 1
-        if self._bytes > self._max_message_bytes:
+        if self._bytes + payload_length > self._max_message_bytes:
             return CloseReason.MESSAGE_TOO_BIG
-        if self._fragments > MAX_FRAGMENTS:
+        if self._fragments == MAX_FRAGMENTS:
             return CloseReason.POLICY_VIOLATION
+        self._coming_bytes = payload_length
         return RsvBits(False, False, False)
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> None:
-        if fin and not self._control:
+        if self._coming_bytes is None:
+            return
+        self._bytes += self._coming_bytes
+        self._fragments += 1
+        self._coming_bytes = None
+        if fin:
             self._bytes = self._fragments = 0
 
 

@@ -148,7 +148,7 @@ class _Conversation:
             await self._protocol.handle(RawData(data[start : start + room]))
             start += room
             self._follow_protocol()
-            if self._protocol.upgrade is not None:
+            if self._protocol.upgrade is not None and not self._ended:
                 self._upgrade = self._protocol.upgrade.followed_by(self._protocol.held + data[start:])
                 self._ended = True
 
