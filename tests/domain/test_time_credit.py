@@ -10,7 +10,7 @@ from storage.schema.events import HoldMoved, OrderMoved, TimeCredited
 from storage.schema.layout import ADMISSIONS, DUE_ORDERS, HEARTBEAT, SYSTEM
 from storage.schema.states import EntryState, ReservationState
 from tests.domain.inventory_stage import EVENT_ID, HOLD_MS, OPENS_MS, Stage, inventory, make_plan, user_id
-from tests.domain.order_stage import FREEZE_MS, orders
+from tests.domain.order_stage import FREEZE_MS, RESUME_MS, orders
 from tests.domain.room_stage import ROOM_SETTINGS, staged, with_room
 from tests.domain.room_stage import Stage as RoomStage
 from ticketd.domain.reservations import find_reservation
@@ -88,8 +88,9 @@ async def test_what_had_ended_stays_ended(stage: Stage, after_end_ms: int, credi
 async def test_a_payment_under_way_keeps_its_hold_by_so_much_longer(tmp_path: Path) -> None:
     async with orders(tmp_path) as stage:
         hold = await stage.reserve(1, stage.seat("Floor/A/1"))
-        stage.clock.at_ms = hold.expires_at_ms - 1000
+        stage.clock.at_ms = hold.expires_at_ms - RESUME_MS
         order = await stage.begin(1, hold)
+        assert order.due_at_ms == hold.expires_at_ms  # though that is not what it waits for
         await credit(stage, hour_from(stage.clock.at_ms))
         after = stage.reservation(hold.reservation_id)
         assert after.expires_at_ms == hold.expires_at_ms + HOUR_MS
