@@ -6,6 +6,7 @@ Nothing is started here; the nursery tree (``ticketd.tree``) does that.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -47,6 +48,8 @@ class Outside:
     mailer: Mailer
     sandbox: SandboxGateway | None = None
     external: ExternalIssuer | None = None
+    now_ms: Callable[[], int] | None = None
+    """The time of the world outside, where it may not be that of the daemon; by it ``external`` is judged."""
 
     def close(self) -> None:
         """Closes what is kept open: the sandbox's ledger."""
@@ -82,7 +85,7 @@ def build_services(
     settings: Settings, place: Place, engine: WritingEngine, clock: Clock, outside: Outside
 ) -> Services:
     """The services over a prepared store (``ticketd.first_start``). Reads the store; starts nothing."""
-    keys = KeyBook(engine, outside.external, settings.auth.leeway_seconds)
+    keys = KeyBook(engine, outside.external, settings.auth.leeway_seconds, outside.now_ms)
     metrics = Metrics()
     metrics.add_readings(partial(read_store, engine))
     limits = RateLimits(settings.rate_limits, lambda rate: metrics.rate_limited(rate.value))

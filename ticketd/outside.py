@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from config.settings import AuthSettings, MailSettings, Settings
-from storage.clock import Clock
+from storage.clock import Clock, SteadyClock
 from ticketd.app import Outside
 from ticketd.credentials.external import ExternalAlgorithm, ExternalIssuer
 from ticketd.credentials.key_files import read_jwks_file, read_pem_file, read_shared_secret_file
@@ -20,7 +20,7 @@ class GatewayMissing(Exception):
     """The settings name a payment gateway that this release does not have."""
 
 
-def open_outside(settings: Settings, data: Path, public_url: str, clock: Clock) -> Outside:
+def open_outside(settings: Settings, data: Path, public_url: str, clock: SteadyClock) -> Outside:
     """Opens what the settings name. Refuses with GatewayMissing, LedgerUnusable, CredentialFileError or OSError."""
     check_gateway(settings)
     sandbox = SandboxGateway(data / SANDBOX_FILE, now_ms=clock.now_ms, public_url=public_url)
@@ -29,6 +29,7 @@ def open_outside(settings: Settings, data: Path, public_url: str, clock: Clock) 
         sandbox=sandbox,
         mailer=_open_mailer(settings.mail, data, clock),
         external=open_external_issuer(settings.auth),
+        now_ms=clock.machine_ms,
     )
 
 

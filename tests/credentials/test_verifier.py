@@ -153,6 +153,18 @@ def test_an_outside_key_never_signs_for_one_of_ours() -> None:
         verifier.verify(foreign("user-1"), NOW_MS)
 
 
+@pytest.mark.parametrize("ahead_ms", [0, 3_600_000])
+def test_an_outside_issuers_tokens_are_judged_by_the_time_outside(ahead_ms: int) -> None:
+    outside_ms = NOW_MS
+    verifier = TokenVerifier(RING, EXTERNAL, outside_ms=lambda: outside_ms)
+    for _ in ("anew", "from the cache"):
+        assert verifier.verify(foreign(), NOW_MS + ahead_ms).user_id == USER
+    outside_ms += 66_000
+    with pytest.raises(TokenExpired):
+        verifier.verify(foreign(), NOW_MS)
+    assert verifier.verify(own(), NOW_MS).user_id == USER  # ours by ours
+
+
 def test_the_leeway_forgives_the_outside_issuer_alone() -> None:
     verifier = TokenVerifier(RING, EXTERNAL, leeway_seconds=7)
     assert verifier.verify(foreign(), NOW_MS + 66_999).user_id == USER

@@ -93,6 +93,7 @@ def test_a_machine_that_was_suspended_is_ahead_by_that() -> None:
     clock = machine.clock()
     machine.wall_ms += 3_600_000  # and its monotonic clock stood still
     assert (clock.now_ms(), clock.ahead_ms()) == (1_000_000, -3_600_000)
+    assert clock.machine_ms() == 4_600_000
 
 
 @pytest.mark.parametrize("back_ms", [1, 999, 1000, 3_600_000])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from ticketd.credentials.claims import (
@@ -30,7 +31,9 @@ DEFAULT_CACHE_ENTRIES: Final = 16_384
 class TokenVerifier:
     """Verifies tokens of every kind.
 
-    ``leeway_seconds`` is 0 or more, ``cache_entries`` 1 or more, else ValueError.
+    ``leeway_seconds`` is 0 or more, ``cache_entries`` 1 or more, else ValueError. ``outside_ms`` tells the time of the
+    world outside, by which an outside issuer's tokens are judged: this daemon's may be ahead of it for hours. None where
+    the two are the same.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class TokenVerifier:
         external: ExternalIssuer | None = None,
         leeway_seconds: int = DEFAULT_LEEWAY_SECONDS,
         cache_entries: int = DEFAULT_CACHE_ENTRIES,
+        outside_ms: Callable[[], int] | None = None,
     ) -> None:
         if leeway_seconds < 0 or cache_entries < 1:
             raise ValueError("a verifier has a leeway of 0 seconds or more and a cache of 1 entry or more")
@@ -46,6 +50,7 @@ class TokenVerifier:
         self._external = external
         self._leeway_seconds = leeway_seconds
         self._cache_entries = cache_entries
+        self._outside_ms = outside_ms
         # By SHA-256, so that a token takes 32 bytes here whatever its length, and cannot be read from memory.
         self._cache: OrderedDict[bytes, Claims] = OrderedDict()
 
@@ -83,7 +88,8 @@ class TokenVerifier:
 
     def _still_valid(self, digest: bytes, claims: Claims, now_ms: int) -> Claims:
         try:
-            check_times(claims, now_ms, self._leeway_seconds)
+            at_ms = now_ms if claims.issuer is None else self._outside_time(now_ms)
+            check_times(claims, at_ms, self._leeway_seconds)
         except (TokenExpired, TokenInvalid):
             del self._cache[digest]
             raise
@@ -94,4 +100,7 @@ class TokenVerifier:
         kid = read_header(token).kid
         if self._external is None or (kid is not None and self._keyring.find(kid) is not None):
             return verify_own(token, self._keyring, now_ms, self._leeway_seconds)
-        return self._external.verify(token, now_ms, self._leeway_seconds)
+        return self._external.verify(token, self._outside_time(now_ms), self._leeway_seconds)
+
+    def _outside_time(self, now_ms: int) -> int:
+        return now_ms if self._outside_ms is None else self._outside_ms()

@@ -5,7 +5,7 @@ Rebuilt from the system's partition at start and after every ``KeysChanged``. A 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from storage.engine import Change, Engine
@@ -23,15 +23,22 @@ TOKEN_KEY_KINDS: Final = frozenset(kind.value for kind in TokenKind)
 
 
 class KeyBook:
-    """The keys of this daemon. ``external`` is the operator's identity provider, if one is configured."""
+    """The keys of this daemon. ``external`` is the operator's identity provider, if one is configured, and
+    ``outside_ms`` the time by which its tokens are judged; None for that of the calls."""
 
-    def __init__(self, engine: Engine, external: ExternalIssuer | None, leeway_seconds: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        external: ExternalIssuer | None,
+        leeway_seconds: int,
+        outside_ms: Callable[[], int] | None = None,
+    ) -> None:
         self._engine = engine
         self._api_keys: dict[str, ApiKeyRecord] = {}
         self.keyring = Keyring(())
         self.ticket_keys: tuple[TicketKey, ...] = ()
         self._link_secret = b""
-        self.tokens = TokenVerifier(self.keyring, external, leeway_seconds)
+        self.tokens = TokenVerifier(self.keyring, external, leeway_seconds, outside_ms=outside_ms)
         engine.subscribe(self._follow)
         self._reload()
 
