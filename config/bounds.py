@@ -144,6 +144,12 @@ PollSeconds = Annotated[int, whole(1, HOUR, "seconds")]
 # [realtime]
 MessageBytes = Annotated[int, whole(1 * KIB, 1 * MIB, "bytes")]
 
+# [hoarding]
+EntriesPerAddress = Annotated[int, whole(0, 10_000, "entries")]
+LapsedHolds = Annotated[int, whole(0, 1000, "holds")]
+LapseWindowSeconds = Annotated[int, whole(1, DAY, "seconds")]
+CooldownSeconds = Annotated[int, whole(0, DAY, "seconds")]
+
 # [tickets]
 TransferSeconds = Annotated[int, whole(1, 366 * DAY, "seconds")]
 

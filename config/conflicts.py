@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from config.settings import AuthSettings, MailSettings, Settings
+from config.settings import AuthSettings, HoardingSettings, MailSettings, Settings
 
 
 def find_conflicts(settings: Settings) -> list[tuple[str, str]]:
@@ -13,6 +13,7 @@ def find_conflicts(settings: Settings) -> list[tuple[str, str]]:
         *_payment_conflicts(settings),
         *_mail_conflicts(settings.mail),
         *_room_conflicts(settings),
+        *_hoarding_conflicts(settings.hoarding),
     ]
 
 
@@ -74,3 +75,10 @@ def _room_conflicts(settings: Settings) -> list[tuple[str, str]]:
         )
         found.append(("rate_limits.queue_status_per_minute", reason))
     return found
+
+
+def _hoarding_conflicts(hoarding: HoardingSettings) -> list[tuple[str, str]]:
+    if hoarding.cooldown_seconds > hoarding.lapse_window_seconds:
+        reason = f"must be at most hoarding.lapse_window_seconds, which is {hoarding.lapse_window_seconds}"
+        return [("hoarding.cooldown_seconds", reason)]
+    return []

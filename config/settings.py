@@ -136,6 +136,16 @@ class RealtimeSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=T
     stalled_seconds: bounds.WireSeconds = 30
 
 
+class HoardingSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one buyer, one device or one address may take of an event without paying; 0 turns a limit off."""
+
+    max_entries_per_address: bounds.EntriesPerAddress = 100
+    lapsed_holds: bounds.LapsedHolds = 3
+    lapsed_holds_per_address: bounds.LapsedHolds = 30
+    lapse_window_seconds: bounds.LapseWindowSeconds = 1800
+    cooldown_seconds: bounds.CooldownSeconds = 300
+
+
 class TicketSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tickets after the sale."""
 
@@ -182,6 +192,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: LogSettings = msgspec.field(default_factory=LogSettings)
     rooms: RoomSettings = msgspec.field(default_factory=RoomSettings)
     realtime: RealtimeSettings = msgspec.field(default_factory=RealtimeSettings)
+    hoarding: HoardingSettings = msgspec.field(default_factory=HoardingSettings)
     tickets: TicketSettings = msgspec.field(default_factory=TicketSettings)
     idempotency: IdempotencySettings = msgspec.field(default_factory=IdempotencySettings)
     rate_limits: RateLimitSettings = msgspec.field(default_factory=RateLimitSettings)

@@ -119,7 +119,7 @@ async def commit(services: Services, call: AnyCall, decision: Decision[R]) -> Re
         try:
             reply = render(decide(inner))
         except Refusal as refusal:
-            if refusal.code.status >= 500:
+            if refusal.code.status >= 500 or refusal.code is ErrorCode.RATE_LIMITED:
                 raise
             reply = error_reply(refusal, call.request_id, tx.now_ms)
         else:

@@ -24,6 +24,7 @@ from storage.schema.ids import (
 )
 from storage.schema.layout import event_partition
 from storage.schema.records import ReservationRecord
+from ticketd.domain.hoarding import LapseLimits
 from ticketd.domain.reservations import (
     ReleaseReservation,
     ReserveBest,
@@ -70,7 +71,7 @@ async def create_reservation(services: Services, call: Call[ReserveBody]) -> Rep
         raise Refusal(ErrorCode.USER_MISMATCH)
     if body.event_id != call.principal.event_id:
         raise Refusal(ErrorCode.EVENT_MISMATCH)
-    command = _reserve_command(call)
+    command = _reserve_command(call, LapseLimits.of(services.settings.hoarding))
     event_id = command.event_id
 
     def decide(tx: Transaction) -> _Shown:
@@ -83,7 +84,8 @@ async def create_reservation(services: Services, call: Call[ReserveBody]) -> Rep
         return answer(_reservation(shown), status=201, headers=(("Location", place),))
 
     decision = Decision("reserve_seats", (event_partition(event_id),), decide, render)
-    return await commit(services, call, decision)
+    with services.hoarding.counting(event_id):
+        return await commit(services, call, decision)
 
 
 async def get_reservation(services: Services, call: AnyCall) -> Reply:
@@ -137,7 +139,7 @@ def _invalid(field: str, problem: str) -> Refusal:
     return Refusal(ErrorCode.INVALID_REQUEST, details={"field": field, "problem": problem})
 
 
-def _reserve_command(call: Call[ReserveBody]) -> ReserveSeats | ReserveBest:
+def _reserve_command(call: Call[ReserveBody], lapse_limits: LapseLimits) -> ReserveSeats | ReserveBest:
     body, principal = call.body, call.principal
     reservation_id = ReservationId(new_id())
     if body.seat_ids is not None:
@@ -146,6 +148,7 @@ def _reserve_command(call: Call[ReserveBody]) -> ReserveSeats | ReserveBest:
             user_id=principal.user_id,
             entry_id=principal.entry_id,
             reservation_id=reservation_id,
+            lapse_limits=lapse_limits,
             seats=_seat_numbers(principal.event_id, body.seat_ids),
         )
     return ReserveBest(
@@ -153,6 +156,7 @@ def _reserve_command(call: Call[ReserveBody]) -> ReserveSeats | ReserveBest:
         user_id=principal.user_id,
         entry_id=principal.entry_id,
         reservation_id=reservation_id,
+        lapse_limits=lapse_limits,
         quantity=body.quantity or 1,
         section_id=None if body.section_id is None else SectionId(body.section_id),
         tier_id=None if body.tier_id is None else TierId(body.tier_id),

@@ -98,6 +98,13 @@ every 250 ms), `queue_update` for a queue token (at most every 5 s, and at once 
 slowly is told the newest of each kind. A message that cannot be carried out is answered with `error`, which holds
 the error object. `docs/realtime.md` shows every message.
 
+## Hoarding
+
+Joining is refused with 429 `RATE_LIMITED` and `details.reason` `ADDRESS_ENTRIES` if too many places of the
+event are held from one client address; reserving with `LAPSED_HOLDS` for a while after several holds of the
+buyer, the device or the address ran out unpaid. What is held already is not touched by that, and an order
+clears it. `Retry-After` tells when to come again.
+
 ## Idempotency
 
 `Idempotency-Key` (8 to 128 printable characters) is honoured on every POST and DELETE that changes something.

@@ -18,6 +18,7 @@ from handlers.wire.operator import (
     AuditEntry,
     AuditList,
     EventStats,
+    HoardingStats,
     OperatorOrder,
     OperatorOrderList,
     OperatorOrdersQuery,
@@ -31,6 +32,7 @@ from storage.schema.ids import EventId, OrderId
 from storage.schema.layout import AUDIT, EVENT_OF_ORDER, ORDERS, SYSTEM, event_partition
 from storage.schema.records import AuditRecord, OrderRecord
 from storage.writer import WritingEngine
+from ticketd.domain.hoarding import count_cooldowns
 from ticketd.domain.sales import load_sale, load_total, sale_phase
 from ticketd.version import VERSION
 
@@ -78,6 +80,10 @@ async def get_stats(services: Services, call: AnyCall) -> Reply:
                 status=sale_phase(sale, total, view.now_ms).value,
                 seats=seat_counts(total),
                 room=room_answer(view, event.event_id),
+                hoarding=HoardingStats(
+                    cooldowns=count_cooldowns(view, event.event_id, view.now_ms),
+                    refusals=services.hoarding.of_event(event.event_id),
+                ),
             )
             for event, sale in sorted(stored_events(view), key=lambda pair: (pair[1].date_ms, pair[0].name))
             for total in (load_total(view, event.event_id),)

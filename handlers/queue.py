@@ -11,6 +11,7 @@ from config.settings import RoomSettings
 from handlers.answers import answer, no_content, time_text
 from handlers.call import AnyCall, Call, Principal, Reply, parse_uuid
 from handlers.commit import Decision, commit
+from handlers.hoarding import counted_address
 from handlers.services import Services
 from handlers.wire.queue import JoinAnswer, JoinQueue, StatusAnswer
 from storage.engine import Transaction
@@ -52,6 +53,8 @@ async def join_queue(services: Services, call: Call[JoinQueue]) -> Reply:
         device_hash=hash_device(body.device_fingerprint),
         entry_id=EntryId(new_id()),
         presale_code=body.presale_code,
+        address_hash=counted_address(call.principal, call.client, services.keys.address_secret),
+        max_entries_per_address=services.settings.hoarding.max_entries_per_address,
     )
 
     def decide(tx: Transaction) -> JoinedRoom:
@@ -71,9 +74,10 @@ async def join_queue(services: Services, call: Call[JoinQueue]) -> Reply:
             )
         )
 
-    return await commit(
-        services, call, Decision("join_room", (event_partition(command.event_id),), decide, render)
-    )
+    with services.hoarding.counting(command.event_id):
+        return await commit(
+            services, call, Decision("join_room", (event_partition(command.event_id),), decide, render)
+        )
 
 
 async def queue_status(services: Services, call: AnyCall) -> Reply:

@@ -17,7 +17,7 @@ from storage.schema.states import EntryState
 from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.devices import DeviceHash, hash_device, same_device
 from ticketd.domain.room_book import ACTIVE_STATES
-from ticketd.domain.rooms import find_own_place
+from ticketd.domain.rooms import find_own_entry
 from ticketd.domain.waits import whole_minutes
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.views.places import find_standing
@@ -38,7 +38,7 @@ async def resume_queue(services: Services, call: Call[JoinQueue]) -> Reply:
     event_id = EventId(event)
     with services.engine.snapshot(event_partition(event_id)) as view:
         now_ms = view.now_ms
-        _, entry = find_own_place(view, event_id, user_id, now_ms)
+        entry = find_own_entry(view, event_id, user_id, now_ms)
         _check_device(services, entry, call.body.device_fingerprint)
         standing = find_standing(view, services.positions, event_id, entry.entry_id)
     is_in = standing.state in ACTIVE_STATES

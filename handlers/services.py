@@ -8,6 +8,7 @@ from pathlib import Path
 
 from config.settings import Settings
 from handlers.access import AccessDesk
+from handlers.hoarding import HoardingRefusals
 from storage.clock import Clock
 from storage.engine import Engine
 from ticketd.metrics import Metrics
@@ -43,6 +44,7 @@ class Services:
     hub: Hub
     rate_limits: RateLimits
     proxies: TrustedProxies
+    hoarding: HoardingRefusals
     api_document: Callable[[], bytes]
     """The OpenAPI document as JSON, made when it is first asked for."""
     sandbox: SandboxGateway | None = None

@@ -15,6 +15,7 @@ from pathlib import Path
 from config.settings import Settings
 from handlers.access import AccessDesk
 from handlers.answers import encode_json
+from handlers.hoarding import HoardingRefusals
 from handlers.openapi import build_document
 from handlers.orders import render_created, render_refused
 from handlers.realtime_session import find_queue_place
@@ -127,6 +128,7 @@ def build_services(
         hub=hub,
         rate_limits=limits,
         proxies=TrustedProxies(settings.server.trusted_proxies),
+        hoarding=HoardingRefusals(metrics),
         api_document=functools.cache(partial(_api_document, place.public_url)),
         sandbox=outside.sandbox,
     )

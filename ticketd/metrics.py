@@ -42,10 +42,20 @@ class Metrics:
         self._rate_limited = Counter(
             "ticketd_rate_limited", "Requests refused by a rate limit.", ("class",), registry=self._registry
         )
+        self._hoarding_refusals = Counter(
+            "ticketd_hoarding_refusals",
+            "Joins and reservations refused on account of hoarding.",
+            ("reason",),
+            registry=self._registry,
+        )
 
     def rate_limited(self, rate: str) -> None:
         """Counts one request that a rate limit refused; ``rate`` is the name of its class."""
         self._rate_limited.labels(rate).inc()
+
+    def hoarding_refused(self, reason: str) -> None:
+        """Counts one join or reservation refused on account of hoarding; ``reason`` is one of the domain's."""
+        self._hoarding_refusals.labels(reason).inc()
 
     def request_answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts one answered request; ``route`` is the path as the table of endpoints has it."""

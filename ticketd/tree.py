@@ -34,6 +34,7 @@ from storage.open import open_engine
 from storage.schema.events import EVENT_CODEC
 from storage.writer import WritingEngine
 from ticketd.app import Place, build_services
+from ticketd.domain.hoarding import LapseLimits
 from ticketd.first_start import prepare_store
 from ticketd.front.limits import FrontLimits
 from ticketd.front.listeners import (
@@ -174,9 +175,10 @@ async def run_tasks(
 ) -> None:
     """The long-lived tasks, until they are cancelled; ready once each of them is. One that fails ends them all."""
     engine, clock = services.engine, services.clock
+    lapse_limits = LapseLimits.of(services.settings.hoarding)
     async with trio.open_nursery() as nursery:
         await nursery.start(run_rooms, engine, clock)
-        await nursery.start(run_due_work, engine, clock, hold_expiry(engine))
+        await nursery.start(run_due_work, engine, clock, hold_expiry(engine, lapse_limits))
         await nursery.start(services.payments.run)
         await nursery.start(run_due_work, engine, clock, transfer_expiry(engine))
         await nursery.start(run_due_work, engine, clock, mail_delivery(engine, mailer))

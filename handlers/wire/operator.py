@@ -168,6 +168,14 @@ class AuditList(AnswerBody, frozen=True, kw_only=True):
     pagination: Pagination
 
 
+class HoardingStats(AnswerBody, frozen=True, kw_only=True):
+    """Limits to hoarding at work: ``cooldowns`` counts buyers, devices and addresses that have to wait before they
+    reserve again; ``refusals`` by reason, since the daemon was started."""
+
+    cooldowns: int
+    refusals: dict[str, int]
+
+
 class EventStats(AnswerBody, frozen=True, kw_only=True):
     """One event's figures."""
 
@@ -177,6 +185,7 @@ class EventStats(AnswerBody, frozen=True, kw_only=True):
     status: str
     seats: SeatCounts
     room: RoomAnswer
+    hoarding: HoardingStats
 
 
 class StoreStats(AnswerBody, frozen=True, kw_only=True):

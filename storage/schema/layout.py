@@ -19,6 +19,7 @@ from storage.schema.records import (
     EntryRecord,
     EventRecord,
     HeartbeatRecord,
+    LapseRecord,
     MailRecord,
     OrderRecord,
     OutcomeRecord,
@@ -91,6 +92,11 @@ DRAWN_RANKS: Final = Table(
     41, "drawn_ranks", bytes
 )  # (chunk): number of joining, from first_joined_seq -> rank
 DRAWN_LEFT: Final = Index(46, "drawn_left")  # (seq): those of the draw's list who ended while they waited
+
+# --- an event's partition: hoarding; a subject is 16 bytes that stand for a buyer, a device or an address ---
+LAPSES: Final = Table(43, "lapses", LapseRecord)  # (subject)
+LIVE_BY_ADDRESS: Final = Index(44, "live_by_address")  # (address_hash, entry_id)
+LAPSES_DUE: Final = Index(45, "lapses_due")  # (forget_at_ms, subject)
 
 # --- an event's partition: orders, tickets, transfers, mail ---
 ORDERS: Final = Table(30, "orders", OrderRecord)  # (order_id)

@@ -207,7 +207,8 @@ class DrawRecord(Record, frozen=True, kw_only=True):
 class EntryRecord(Record, frozen=True, kw_only=True):
     """One place. ``due_at_ms`` is when it lapses (READY: unseen; SHOPPING: the window's end), as in the due index.
 
-    The access token is not stored: ``access_kid`` and ``access_issued_at_ms`` make the same one again.
+    The access token is not stored: ``access_kid`` and ``access_issued_at_ms`` make the same one again. ``address_hash``
+    stands for the address that joined, None where that is nobody's own.
     """
 
     entry_id: EntryId
@@ -221,6 +222,7 @@ class EntryRecord(Record, frozen=True, kw_only=True):
     access_kid: str | None = None
     access_issued_at_ms: int | None = None
     ended_at_ms: int | None = None
+    address_hash: bytes | None = None
 
 
 # --- inventory ------------------------------------------------------------------------------------------------------
@@ -235,7 +237,8 @@ class PurchaseRecord(Record, frozen=True, kw_only=True):
 
 class ReservationRecord(Record, frozen=True, kw_only=True):
     """A hold. ``expires_at_ms`` is what the buyer was told; ``due_at_ms`` when the seats fall free, which a payment
-    under way may move. ``prices`` has (price_minor, fees_minor) for each seat, as they were when it was made."""
+    under way may move. ``prices`` has (price_minor, fees_minor) for each seat, as they were when it was made.
+    ``excused``: the gateway could not take a payment for it, so that it is not its buyer's doing if it runs out."""
 
     reservation_id: ReservationId
     user_id: UserId
@@ -250,6 +253,16 @@ class ReservationRecord(Record, frozen=True, kw_only=True):
     expires_at_ms: int
     due_at_ms: int
     order_id: OrderId | None = None
+    excused: bool = False
+
+
+class LapseRecord(Record, frozen=True, kw_only=True):
+    """Holds of one subject (a buyer, a device, an address) that ran out: when the latest did, oldest first, until when
+    the subject makes no new one (0: it may), and when all this is forgotten."""
+
+    lapsed_at_ms: tuple[int, ...]
+    cooldown_until_ms: int = 0
+    forget_at_ms: int
 
 
 # --- orders ---------------------------------------------------------------------------------------------------------

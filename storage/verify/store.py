@@ -17,7 +17,7 @@ from storage.partitions import partitions, stray_keys
 from storage.schema.ids import EventId, UserId
 from storage.schema.layout import BUYER_PREFIX, SYSTEM, buyer_partition, event_of, event_partition
 from storage.schema.tables import RecordUnreadable
-from storage.verify import draws, orders, plan, room, seats, tickets
+from storage.verify import draws, hoarding, orders, plan, room, seats, tickets
 from storage.verify.change_log import check_change_log
 from storage.verify.contents import EventContents
 from storage.verify.problem import Problem
@@ -63,6 +63,8 @@ EVENT_CHECKS: Final[tuple[EventCheck, ...]] = (
     room.check_due_entries,
     room.check_admissions,
     room.check_active,
+    hoarding.check_live_by_address,
+    hoarding.check_lapses,
     orders.check_order_money,
     orders.check_refunds,
     orders.check_order_states,

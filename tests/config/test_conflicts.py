@@ -31,6 +31,7 @@ KEY = {
             {"rooms.poll_interval_seconds": 6, "rate_limits.queue_status_per_minute": 9},
             ["rate_limits.queue_status_per_minute"],
         ),
+        ({"hoarding.lapse_window_seconds": 299}, ["hoarding.cooldown_seconds"]),
     ],
 )
 def test_what_cannot_stand_together_is_refused(flags: dict[str, object], names: list[str]) -> None:
@@ -52,6 +53,7 @@ def test_what_cannot_stand_together_is_refused(flags: dict[str, object], names: 
         {"rooms.poll_interval_seconds": 30},
         {"rooms.poll_interval_seconds": 6, "rate_limits.queue_status_per_minute": 10},
         {"rooms.poll_interval_seconds": 29, "rate_limits.enabled": False},
+        {"hoarding.lapse_window_seconds": 300},
     ],
 )
 def test_what_can_stand_together_is_accepted(flags: dict[str, object]) -> None:

@@ -34,6 +34,7 @@ from storage.writer import InlineEngine
 from tests.domain.inventory_recount import recount, seats_by_name
 from tests.domain.room_stage import HandClock, open_store
 from ticketd.domain.events import PutEvent, PutEventResult, event_command_partitions, put_event
+from ticketd.domain.hoarding import NO_LIMITS
 from ticketd.domain.reservations import (
     ReleaseReservation,
     ReserveBest,
@@ -159,6 +160,10 @@ class InventoryStage(Generic[C]):
         self.changes: list[object] = []
         self._ids = count(1)
         self._entries: dict[int, EntryId] = {}
+        self.lapse_limits = NO_LIMITS
+        self.devices: dict[int, bytes] = {}
+        """The devices of buyers who have none of their own."""
+        self.addresses: dict[int, bytes] = {}
         engine.subscribe(self._notice)
 
     def _notice(self, changes: Sequence[Change]) -> None:
@@ -180,7 +185,11 @@ class InventoryStage(Generic[C]):
         if user not in self._entries:
             entry_id = EntryId(UUID(int=0xE000_0000 + user))
             join = JoinRoom(
-                event_id=EVENT_ID, user_id=user_id(user), device_hash=b"device %d" % user, entry_id=entry_id
+                event_id=EVENT_ID,
+                user_id=user_id(user),
+                device_hash=self.devices.get(user, b"device %d" % user),
+                entry_id=entry_id,
+                address_hash=self.addresses.get(user),
             )
             await self.run(lambda tx: join_room(tx, join))
             await self.run(lambda tx: claim_access(tx, ClaimAccess(EVENT_ID, entry_id, "k1")))
@@ -193,6 +202,7 @@ class InventoryStage(Generic[C]):
             user_id=user_id(user),
             entry_id=await self.entry(user),
             reservation_id=ReservationId(UUID(int=0xA000_0000 + next(self._ids))),
+            lapse_limits=self.lapse_limits,
             seats=seats,
         )
         return await self.run(lambda tx: reserve_seats(tx, command))
@@ -205,6 +215,7 @@ class InventoryStage(Generic[C]):
             user_id=user_id(user),
             entry_id=await self.entry(user),
             reservation_id=ReservationId(UUID(int=0xA000_0000 + next(self._ids))),
+            lapse_limits=self.lapse_limits,
             quantity=quantity,
             section_id=None if section is None else section_id(section),
             tier_id=None if tier is None else tier_id(tier),
@@ -240,7 +251,7 @@ class InventoryStage(Generic[C]):
         await self.run(lambda tx: return_seats(tx, EVENT_ID, user_id(user), order_id(order), seats))
 
     async def expire(self, limit: int = 100) -> int | None:
-        return await self.run(lambda tx: expire_reservations(tx, EVENT_ID, limit))
+        return await self.run(lambda tx: expire_reservations(tx, EVENT_ID, limit, self.lapse_limits))
 
     async def block(self, *seats: SeatNumber) -> int:
         return await self.run(lambda tx: block_seats(tx, BlockSeats(EVENT_ID, seats)))

@@ -24,6 +24,7 @@ from storage.schema.layout import (
     ENTRIES,
     EVENT_IDS,
     LINE,
+    LIVE_BY_ADDRESS,
     LIVE_BY_DEVICE,
     LIVE_BY_USER,
     LOBBY,
@@ -141,13 +142,23 @@ class Stage:
 
         await self.run(run)
 
-    async def join(self, user: int, device: int | None = None, code: str | None = None) -> JoinedRoom:
+    async def join(
+        self,
+        user: int,
+        device: int | None = None,
+        code: str | None = None,
+        *,
+        address: bytes | None = None,
+        per_address: int = 0,
+    ) -> JoinedRoom:
         command = JoinRoom(
             event_id=self.event_id,
             user_id=UserId(UUID(int=user)),
             device_hash=b"device %d" % (user if device is None else device),
             entry_id=EntryId(UUID(int=self._ids.getrandbits(100))),
             presale_code=code,
+            address_hash=address,
+            max_entries_per_address=per_address,
         )
         return await self.run(lambda tx: join_room(tx, command))
 
@@ -258,6 +269,9 @@ def recount(reader: Reader, event_id: EventId) -> None:
     assert dict(LIVE_BY_USER.scan(reader, partition)) == {(entry.user_id,): entry.entry_id for entry in live}
     assert len({entry.user_id for entry in live}) == len(live)
     assert set(LIVE_BY_DEVICE.scan(reader, partition)) == {(e.device_hash, e.entry_id) for e in live}
+    assert set(LIVE_BY_ADDRESS.scan(reader, partition)) == {
+        (e.address_hash, e.entry_id) for e in live if e.address_hash is not None
+    }
     assert set(DUE_ENTRIES.scan(reader, partition)) == {
         (e.due_at_ms, e.entry_id) for e in entries if e.due_at_ms is not None
     }

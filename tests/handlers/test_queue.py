@@ -60,7 +60,7 @@ class Room:
 
 
 async def open_room(daemon: Daemon, **changes: object) -> Room:
-    waiting = room(claim_seconds=CLAIM_SECONDS, access_seconds=ACCESS_SECONDS, **changes)
+    waiting = room(**{"claim_seconds": CLAIM_SECONDS, "access_seconds": ACCESS_SECONDS, **changes})
     return Room(daemon, await put_plan(daemon, arena_file(waiting_room=waiting)))
 
 

@@ -21,6 +21,11 @@ class _Seats(msgspec.Struct, frozen=True, kw_only=True):
     blocked: int
 
 
+class _Hoarding(msgspec.Struct, frozen=True, kw_only=True):
+    cooldowns: int
+    refusals: dict[str, int]
+
+
 class _Event(msgspec.Struct, frozen=True, kw_only=True):
     event_id: UUID
     name: str
@@ -28,6 +33,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     seats: _Seats
     room: Room
+    hoarding: _Hoarding
 
 
 class _Store(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +78,8 @@ def run_status(arguments: argparse.Namespace) -> None:
         )
     print()
     print_table(_HEAD, map(_row, stats.events))
+    for event in stats.events:
+        _print_hoarding(event)
 
 
 _HEAD = ("EVENT", "STATUS", "DATE", "FREE", "HELD", "SOLD", "BLOCKED", "WAIT", "SHOP", "ROOM", "NAME")
@@ -93,6 +101,13 @@ def _row(event: _Event) -> tuple[object, ...]:
         state,
         event.name,
     )
+
+
+def _print_hoarding(event: _Event) -> None:
+    refused = {reason: count for reason, count in event.hoarding.refusals.items() if count}
+    if event.hoarding.cooldowns or refused:
+        told = ", ".join(f"{count} refused by {reason}" for reason, count in refused.items())
+        print(f"hoarding at {event.event_id}: {event.hoarding.cooldowns} cool down{told and ', '}{told}")
 
 
 def _mib(size: int) -> int:

@@ -23,6 +23,7 @@ from storage.schema.layout import (
 )
 from storage.schema.records import AddressRecord, OrderRecord, ReplyPlace, ReservationRecord
 from storage.schema.states import OrderState, PaymentState, ReservationState
+from ticketd.domain.hoarding import forgive_lapses
 from ticketd.domain.order_book import load_order, save_order, trail_line
 from ticketd.domain.payment_methods import find_payment_method
 from ticketd.domain.reservations import (
@@ -134,6 +135,7 @@ def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
         return save_order(tx, step.event_id, order, late, line)
     sell_reservation(tx, step.event_id, order.reservation_id)
     finish_entry(tx, step.event_id, order.entry_id)
+    forgive_lapses(tx, step.event_id, order.entry_id)
     _show_to_buyer(tx, step.event_id, order)
     sold = replace(authorised, state=OrderState.PENDING)
     return save_order(tx, step.event_id, order, sold, trail_line(tx, "authorised and sold"))
@@ -198,7 +200,7 @@ def record_unreachable(tx: Transaction, step: OrderStep, recheck_ms: int | None)
     order = load_order(tx, step.event_id, step.order_id)
     if order.state is not OrderState.INTENT:
         return order
-    _let_hold_live_on(tx, step.event_id, order)
+    _let_hold_live_on(tx, step.event_id, order, excused=True)
     unknown = recheck_ms is not None
     failed = replace(
         order,
@@ -253,9 +255,11 @@ def _awaits_money(order: OrderRecord) -> bool:
     }
 
 
-def _let_hold_live_on(tx: Transaction, event_id: EventId, order: OrderRecord) -> None:
+def _let_hold_live_on(
+    tx: Transaction, event_id: EventId, order: OrderRecord, *, excused: bool = False
+) -> None:
     if _frozen_hold(tx, event_id, order) is not None:
-        thaw_reservation(tx, event_id, order.reservation_id)
+        thaw_reservation(tx, event_id, order.reservation_id, excused=excused)
 
 
 def _show_to_buyer(tx: Transaction, event_id: EventId, order: OrderRecord) -> None:

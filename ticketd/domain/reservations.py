@@ -16,8 +16,16 @@ from storage.engine import Reader, Transaction
 from storage.schema.events import SeatsMoved
 from storage.schema.ids import EntryId, EventId, OrderId, ReservationId, SeatNumber, SectionId, TierId, UserId
 from storage.schema.layout import COUNTS, DUE_RESERVATIONS, EVENT, RESERVATIONS, SECTIONS, event_partition
-from storage.schema.records import PurchaseRecord, ReservationRecord, SaleRecord
+from storage.schema.records import EntryRecord, PurchaseRecord, ReservationRecord, SaleRecord
 from storage.schema.states import ReservationState, SeatState
+from ticketd.domain.hoarding import (
+    MOST_SUBJECTS,
+    NO_LIMITS,
+    LapseLimits,
+    check_cooldown,
+    forget_lapses,
+    note_lapse,
+)
 from ticketd.domain.hold_book import begin_hold, end_hold, move_hold, purchases_of, write_purchases
 from ticketd.domain.money import amounts_of
 from ticketd.domain.rooms import require_shopping
@@ -45,6 +53,7 @@ class Buying(msgspec.Struct, frozen=True, kw_only=True):
     user_id: UserId
     entry_id: EntryId
     reservation_id: ReservationId
+    lapse_limits: LapseLimits = NO_LIMITS
 
 
 class ReserveSeats(Buying, frozen=True, kw_only=True):
@@ -77,7 +86,8 @@ def reserve_seats(tx: Transaction, command: ReserveSeats) -> ReservationRecord:
     live hold: that hold as it is.
 
     Refuses, in this order: EVENT_NOT_FOUND; SEAT_NOT_FOUND with ``seat_ids``; ACCESS_EXPIRED; SALE_ENDED with
-    ``reason`` CANCELLED or ENDED; SALE_NOT_OPEN with ``opens_at``; SEATS_UNAVAILABLE if any seat is sold or blocked,
+    ``reason`` CANCELLED or ENDED; SALE_NOT_OPEN with ``opens_at``; RATE_LIMITED with ``reason`` LAPSED_HOLDS for a new
+    hold; SEATS_UNAVAILABLE if any seat is sold or blocked,
     SEATS_TAKEN if any is held, with ``seat_ids`` and ``reason``; PURCHASE_LIMIT_EXCEEDED with ``limit``, ``held`` and
     ``bought``.
     A hold that is over, but not swept yet, still has its seats.
@@ -85,12 +95,14 @@ def reserve_seats(tx: Transaction, command: ReserveSeats) -> ReservationRecord:
     sale = load_sale(tx, command.event_id)
     book = SeatBook(tx, command.event_id)
     found = book.find(command.seats)
-    _require_open_sale(tx, sale, command)
+    entry = _require_open_sale(tx, sale, command)
     states = {row.states[position] for row, position in found}
     if states != {SeatState.AVAILABLE}:
         held = _hold_of_the_very_seats(tx, book, command)
         if held is not None:
             return held
+    check_cooldown(tx, command.event_id, entry, command.lapse_limits, tx.now_ms)
+    if states != {SeatState.AVAILABLE}:
         raise _not_free(book, command.seats)
     has = _purchases_within_limit(tx, sale, command, len(command.seats))
     hold = _new_hold(tx, sale, book, command, command.seats)
@@ -102,14 +114,15 @@ def reserve_best(tx: Transaction, command: ReserveBest) -> ReservationRecord:
     """Holds the best seats that stand together, as ``ticketd.domain.best_seats`` says which they are.
 
     Refuses, in this order: EVENT_NOT_FOUND; SEAT_NOT_FOUND with ``section_id`` or ``tier_id`` if the event has none
-    such; ACCESS_EXPIRED; SALE_ENDED; SALE_NOT_OPEN; SEATS_UNAVAILABLE with ``available`` if fewer are free;
-    PURCHASE_LIMIT_EXCEEDED with ``limit``, ``held`` and ``bought`` if ``quantity`` alone is over the limit;
-    NO_ADJACENT_SEATS with ``available``; PURCHASE_LIMIT_EXCEEDED.
+    such; ACCESS_EXPIRED; SALE_ENDED; SALE_NOT_OPEN; RATE_LIMITED with ``reason`` LAPSED_HOLDS; SEATS_UNAVAILABLE with
+    ``available`` if fewer are free; PURCHASE_LIMIT_EXCEEDED with ``limit``, ``held`` and ``bought`` if
+    ``quantity`` alone is over the limit; NO_ADJACENT_SEATS with ``available``; PURCHASE_LIMIT_EXCEEDED.
     """
     sale = load_sale(tx, command.event_id)
     tier = _tier_of(sale, command.tier_id)
     sections = _sections_to_search(tx, command)
-    _require_open_sale(tx, sale, command)
+    entry = _require_open_sale(tx, sale, command)
+    check_cooldown(tx, command.event_id, entry, command.lapse_limits, tx.now_ms)
     book = SeatBook(tx, command.event_id)
     free = _free_seats(tx, book, sections, tier)
     if sum(free.values()) < command.quantity:
@@ -124,13 +137,14 @@ def reserve_best(tx: Transaction, command: ReserveBest) -> ReservationRecord:
     return hold
 
 
-def _require_open_sale(tx: Transaction, sale: SaleRecord, buying: Buying) -> None:
-    require_shopping(tx, buying.event_id, buying.entry_id, tx.now_ms)
+def _require_open_sale(tx: Transaction, sale: SaleRecord, buying: Buying) -> EntryRecord:
+    entry = require_shopping(tx, buying.event_id, buying.entry_id, tx.now_ms)
     phase = phase_by_date(sale, tx.now_ms)
     if phase in {SalePhase.CANCELLED, SalePhase.ENDED}:
         raise Refusal(ErrorCode.SALE_ENDED, details={"reason": phase.value})
     if phase in {SalePhase.UPCOMING, SalePhase.LOBBY}:
         raise Refusal(ErrorCode.SALE_NOT_OPEN, details={"opens_at": rfc3339(sale_opens_ms(sale))})
+    return entry
 
 
 def _hold_of_the_very_seats(
@@ -275,11 +289,13 @@ def release_reservation(tx: Transaction, command: ReleaseReservation) -> None:
     end_hold(tx, command.event_id, reservation, ReservationState.RELEASED)
 
 
-def expire_reservations(tx: Transaction, event_id: EventId, limit: int) -> int | None:
+def expire_reservations(
+    tx: Transaction, event_id: EventId, limit: int, lapse_limits: LapseLimits = NO_LIMITS
+) -> int | None:
     """Ends at most ``limit`` holds whose time is over and frees their seats; when the next is due (milliseconds UTC,
     may be past), None if there is none.
 
-    A payment that did not end in its time does not keep the seats either.
+    A payment that did not end in its time does not keep the seats either. Each counts as lapsed by ``lapse_limits``.
     """
     partition = event_partition(event_id)
     for _, reservation_id in list(DUE_RESERVATIONS.until(tx, partition, tx.now_ms, limit)):
@@ -287,6 +303,8 @@ def expire_reservations(tx: Transaction, event_id: EventId, limit: int) -> int |
         if hold is None:
             raise LookupError(f"event {event_id}: the due index names {reservation_id!r}, which is not there")
         end_hold(tx, event_id, hold, ReservationState.EXPIRED)
+        note_lapse(tx, event_id, hold, lapse_limits)
+        forget_lapses(tx, event_id, MOST_SUBJECTS)
     return next_expiry_ms(tx, event_id)
 
 
@@ -319,8 +337,11 @@ def freeze_reservation(  # noqa: PLR0913, PLR0917  # the hold, and what freezes 
     )
 
 
-def thaw_reservation(tx: Transaction, event_id: EventId, reservation_id: ReservationId) -> None:
+def thaw_reservation(
+    tx: Transaction, event_id: EventId, reservation_id: ReservationId, *, excused: bool = False
+) -> None:
     """Lets a hold run on to its own end, since its payment came to nothing; one that has ended meanwhile stays ended.
+    ``excused``: that was not the buyer's doing, so if it runs out it is not counted against them.
 
     Refuses RESERVATION_NOT_FOUND. To thaw what was sold is a fault in the program (IllegalMove).
     """
@@ -331,7 +352,13 @@ def thaw_reservation(tx: Transaction, event_id: EventId, reservation_id: Reserva
         tx,
         event_id,
         reservation,
-        replace(reservation, state=ReservationState.HELD, order_id=None, due_at_ms=reservation.expires_at_ms),
+        replace(
+            reservation,
+            state=ReservationState.HELD,
+            order_id=None,
+            due_at_ms=reservation.expires_at_ms,
+            excused=reservation.excused or excused,
+        ),
     )
 
 

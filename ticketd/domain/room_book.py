@@ -24,6 +24,7 @@ from storage.schema.layout import (
     DUE_ENTRIES,
     ENTRIES,
     LINE,
+    LIVE_BY_ADDRESS,
     LIVE_BY_DEVICE,
     LIVE_BY_USER,
     LOBBY,
@@ -241,9 +242,13 @@ class RoomBook(RoomReading):
         if is_live and not was_live:
             LIVE_BY_USER.put(tx, entry_id, partition, after.user_id)
             LIVE_BY_DEVICE.add(tx, partition, after.device_hash, entry_id)
+            if after.address_hash is not None:
+                LIVE_BY_ADDRESS.add(tx, partition, after.address_hash, entry_id)
         if was_live and not is_live:
             LIVE_BY_USER.delete(tx, partition, after.user_id)
             LIVE_BY_DEVICE.remove(tx, partition, after.device_hash, entry_id)
+            if after.address_hash is not None:
+                LIVE_BY_ADDRESS.remove(tx, partition, after.address_hash, entry_id)
 
     def _take_out_of_lobby(self, before: EntryRecord, after: EntryRecord) -> None:
         """Once the list of the draw is closed nobody is taken out of it: that somebody left is written beside it."""

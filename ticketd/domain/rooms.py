@@ -23,6 +23,7 @@ from ticketd.domain.admission import (
     forget_admissions,
 )
 from ticketd.domain.draws import prepare_draw, settle_opening
+from ticketd.domain.hoarding import check_address
 from ticketd.domain.room_book import RoomBook, RoomReading, entry_id_of
 from ticketd.domain.room_settings import planned_room, with_room
 from ticketd.domain.sales import SalePhase, sale_opens_ms
@@ -39,7 +40,11 @@ QUEUE_FULL_RETRY_SECONDS: Final = 30
 
 class JoinRoom(msgspec.Struct, frozen=True, kw_only=True):
     """A buyer wants to join. ``device_hash`` stands for the device, ``entry_id`` is new; ``draw_seed`` is for a lobby
-    whose draw was never prepared."""
+    whose draw was never prepared.
+
+    ``address_hash`` stands for the address that the buyer calls from, None where it is nobody's; it may have so many
+    live entries (0: any number).
+    """
 
     event_id: EventId
     user_id: UserId
@@ -47,6 +52,8 @@ class JoinRoom(msgspec.Struct, frozen=True, kw_only=True):
     entry_id: EntryId
     presale_code: str | None = None
     draw_seed: bytes = msgspec.field(default_factory=new_seed)
+    address_hash: bytes | None = None
+    max_entries_per_address: int = 0
 
 
 class JoinedRoom(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +96,8 @@ def join_room(tx: Transaction, command: JoinRoom) -> JoinedRoom:
 
     Refuses, in this order: INVALID_EVENT_ID; SALE_ENDED with ``reason`` CANCELLED, ENDED or SOLD_OUT; SALE_NOT_OPEN
     with ``opens_at``; PRESALE_CODE_REQUIRED with ``reason`` MISSING, UNKNOWN or USED_UP; ALREADY_IN_QUEUE;
-    DEVICE_ALREADY_IN_QUEUE; QUEUE_FULL when as many wait as the room's capacity allows and this buyer would, too.
+    DEVICE_ALREADY_IN_QUEUE; RATE_LIMITED with ``reason`` ADDRESS_ENTRIES; QUEUE_FULL when as many wait as the room's
+    capacity allows and this buyer would, too.
     """
     book = RoomBook.open(tx, command.event_id)
     if book is None:
@@ -97,6 +105,7 @@ def join_room(tx: Transaction, command: JoinRoom) -> JoinedRoom:
     _check_sale_is_joinable(book)
     presale_joins = _presale_joins(book, command.presale_code) if book.phase is SalePhase.PRESALE else None
     overdue = _entries_in_the_way(book, command)
+    check_address(book, command.address_hash, command.max_entries_per_address)
     if not _may_go_straight_in(book) and book.queue_size >= book.sale.room.capacity:
         raise Refusal(ErrorCode.QUEUE_FULL, retry_after_seconds=QUEUE_FULL_RETRY_SECONDS)
 
@@ -174,10 +183,8 @@ def find_place(
     return reading, entry
 
 
-def find_own_place(
-    reader: Reader, event_id: EventId, user_id: UserId, now_ms: int
-) -> tuple[RoomReading, EntryRecord]:
-    """The live entry that a user has in an event's room, and the room.
+def find_own_entry(reader: Reader, event_id: EventId, user_id: UserId, now_ms: int) -> EntryRecord:
+    """The live entry that a user has in an event's room.
 
     Refuses, in this order: INVALID_EVENT_ID; QUEUE_ENTRY_EXPIRED with ``status`` EXPIRED, also if there never was one.
     """
@@ -187,7 +194,7 @@ def find_own_place(
     entry_id = LIVE_BY_USER.get(reader, reading.partition, user_id)
     if entry_id is None:
         raise Refusal(ErrorCode.QUEUE_ENTRY_EXPIRED, details={"status": EntryState.EXPIRED.value})
-    return find_place(reader, event_id, entry_id, now_ms)
+    return find_entry(reader, event_id, entry_id, now_ms)
 
 
 def find_entry(reader: Reader, event_id: EventId, entry_id: EntryId, now_ms: int) -> EntryRecord:
@@ -294,6 +301,7 @@ def _take_place(book: RoomBook, command: JoinRoom) -> JoinedRoom:
         entry_id=command.entry_id,
         user_id=command.user_id,
         device_hash=command.device_hash,
+        address_hash=command.address_hash,
         seq=book.take_seqs(1),
         state=EntryState.LOBBY if in_lobby else EntryState.QUEUED,
         joined_at_ms=book.now_ms,

@@ -9,6 +9,7 @@ from storage.schema.events import HoldMoved, SeatsMoved
 from storage.schema.ids import EventId
 from storage.schema.layout import event_partition
 from storage.schema.states import SeatState
+from ticketd.domain.hoarding import NO_LIMITS, LapseLimits
 from ticketd.domain.reservations import expire_reservations, next_expiry_ms
 from ticketd.tasks.deadlines import DueWork
 
@@ -16,12 +17,12 @@ BATCH: Final = 100
 """Most holds that are ended in one commit: it keeps the others that wait for theirs waiting a few milliseconds."""
 
 
-def hold_expiry(engine: Engine) -> DueWork:
-    """The work of ending holds, for ``run_due_work``."""
+def hold_expiry(engine: Engine, lapse_limits: LapseLimits = NO_LIMITS) -> DueWork:
+    """The work of ending holds, for ``run_due_work``. Each that ends counts as lapsed by ``lapse_limits``."""
 
     async def step(event_id: EventId) -> None:
         def run(tx: Transaction) -> int | None:
-            return expire_reservations(tx, event_id, BATCH)
+            return expire_reservations(tx, event_id, BATCH, lapse_limits)
 
         command = Command("expire_reservations", (event_partition(event_id),), run, may_use_reserve=True)
         await engine.submit(command)

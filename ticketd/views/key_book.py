@@ -38,6 +38,7 @@ class KeyBook:
         self.keyring = Keyring(())
         self.ticket_keys: tuple[TicketKey, ...] = ()
         self._link_secret = b""
+        self._address_secret = b""
         self.tokens = TokenVerifier(self.keyring, external, leeway_seconds, outside_ms=outside_ms)
         engine.subscribe(self._follow)
         self._reload()
@@ -63,6 +64,12 @@ class KeyBook:
         """The 32 bytes by which links of this daemon's own are signed."""
         return self._link_secret
 
+    @property
+    def address_secret(self) -> bytes:
+        """The 32 bytes under which client addresses are hashed: the store's first link key, which no rotation takes
+        away, so that an address is known again for as long as the store lives."""
+        return self._address_secret
+
     def find_ticket_key(self, kid: str) -> TicketKey | None:
         """The ticket key of this id, retired or not."""
         return next((key for key in self.ticket_keys if key.kid == kid), None)
@@ -83,6 +90,8 @@ class KeyBook:
         )
         links = _by_age(stored, LINK_KEY_KIND)
         self._link_secret = links[-1].secret if links else b""
+        first = min(links, key=lambda record: (record.created_at_ms, record.kid), default=None)
+        self._address_secret = first.secret if first is not None else b""
 
 
 def _token_key(record: SigningKeyRecord) -> SigningKey:

@@ -31,6 +31,7 @@ from storage.verify import verify_store
 from tests.support.daemon import START_MS, Client, Daemon, open_daemon
 from tests.support.events import arena_file, put_plan, room
 from tests.support.shopping import enter, wait_for_order
+from ticketd.credentials.api_keys import Scope
 from ticketd.domain.mails import queue_mail
 from ticketd.domain.transfers import (
     AcceptTransfer,
@@ -111,6 +112,8 @@ async def _play(data: Path) -> None:
     async with open_daemon(data) as daemon:
         event_id = await put_plan(daemon, arena_file(waiting_room=room(max_active=3)))
         await _fill_a_lobby(daemon)
+        await _hold(daemon, event_id, 1)
+        await trio.sleep(601)  # until it has run out
         await _sell_and_transfer(daemon, event_id)
         await _sell_and_cancel(daemon, event_id)
         payer, held = await _hold(daemon, event_id, 2)
@@ -223,6 +226,10 @@ async def _add_card(buyer: Client, token: str) -> str:
 async def _wait_in_line(daemon: Daemon, event_id: EventId) -> None:
     for number in range(3):
         assert (await _join(daemon, event_id, f"line-{number}"))["status"] == "QUEUED"
+    user_id = uuid4()
+    buyer = daemon.client(Scope.PUBLIC).with_token((await daemon.user(user_id)).token, "browser")
+    wish = {"event_id": str(event_id), "user_id": str(user_id), "device_fingerprint": "browser"}
+    assert (await buyer.post("/v1/queue/join", wish)).json["status"] == "QUEUED"
     leaver = await _join(daemon, event_id, "leaver")
     queued = daemon.client().with_token(leaver["queue_token"], "leaver")
     assert (await queued.delete("/v1/queue/leave")).status in {200, 204}
