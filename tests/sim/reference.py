@@ -80,7 +80,8 @@ class Reference:
         self.now_ms = 0
         self.states: dict[int, str] = {}
         self.lobby: dict[int, None] = {}
-        self.frozen: list[int] | None = None
+        self.in_lobby_at_opening: list[int] | None = None
+        self._left_since: list[int] = []
         self.front = PlainLine()
         self.drawn: PlainLine | None = None
         self.behind = PlainLine()
@@ -155,15 +156,24 @@ class Reference:
         if now_ms < self.now_ms:
             raise Difference(f"time went back by {self.now_ms - now_ms} ms")
         self.now_ms = now_ms
-        if now_ms >= self.rules.opens_ms and self.frozen is None:
-            self.frozen = list(self.lobby)
+        if now_ms >= self.rules.opens_ms and self.in_lobby_at_opening is None:
+            self.in_lobby_at_opening = list(self.lobby)
+
+    def list_of(self, entry_count: int) -> list[int]:
+        """The list of the draw, in order of joining, which has so many entries: those in the lobby at the opening but
+        for the first who left before the list was closed, at the very stroke."""
+        listed = self.in_lobby_at_opening or []
+        gone = self._left_since[: len(listed) - entry_count]
+        return [number for number in listed if number not in gone]
 
     def reveal(self, order: Sequence[int]) -> None:
         """The lobby was drawn in this order, whoever has left it since the opening among them."""
-        if self.frozen is None or sorted(order) != sorted(self.frozen):
+        if sorted(order) != sorted(self.list_of(len(order))):
             raise Difference("not those were drawn who were in the lobby at the opening")
         if self.drawn is not None:
             raise Difference("the lobby was drawn twice")
+        if not set(order).issuperset(self.lobby):
+            raise Difference("somebody in the lobby was not drawn")
         self.drawn = PlainLine(number for number in order if number in self.lobby)
         self.lobby = {}
 
@@ -234,8 +244,6 @@ class Reference:
             if number != self.next_in_line():
                 raise Difference(f"{number} was let in before {self.next_in_line()}")
             self._go(number, state)
-        elif state == "QUEUED" and self.drawn is not None and number in self.drawn:
-            return
         elif state == "EXPIRED":
             if self.due.get(number, self.now_ms + 1) > self.now_ms:
                 raise Difference(f"{number} lapsed at {self.now_ms}, not at {self.due.get(number)}")
@@ -268,6 +276,8 @@ class Reference:
         heapq.heappush(self._dues, (due_ms, number))
 
     def _take_out(self, number: int) -> None:
+        if number in self.lobby and self.in_lobby_at_opening is not None:
+            self._left_since.append(number)
         self.lobby.pop(number, None)
         self.due.pop(number, None)
         for line in (self.front, self.drawn, self.behind):

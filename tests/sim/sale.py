@@ -10,6 +10,7 @@ import heapq
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -19,13 +20,14 @@ import trio.testing
 
 from config.settings import RateLimitSettings, Settings, StorageSettings
 from storage.engine import Change, Command, Transaction
-from storage.schema.events import EntryMoved
+from storage.schema.events import EntryMoved, LobbyDrawn
 from storage.schema.ids import EntryId, EventId, ReservationId, SeatNumber, UserId
-from storage.schema.layout import ROOM, TOTAL, event_partition
+from storage.schema.layout import DRAW, ROOM, TOTAL, event_partition
 from storage.schema.records import CountRecord, RoomRecord
 from tests.sim.crowd import HOLD_MS, LOBBY_MS, MINUTE_MS, OPENS_MS, PRESALE_MS, SECOND_MS, Crowd
 from tests.sim.reference import WAITING, Deed, Difference, Move, Reference, Wish
 from tests.support.daemon import START_MS, Daemon, open_daemon
+from tests.support.hand_draw import hand_draw
 from ticketd.credentials.devices import hash_device
 from ticketd.domain.events import PutEvent, event_command_partitions, put_event
 from ticketd.domain.reservations import ReleaseReservation, ReserveBest, release_reservation, reserve_best
@@ -66,6 +68,8 @@ _STRANGERS: Final = 1 << 40
 _ENTRIES: Final = 0x0190A0B0_0000_7000_8000 << 48
 _HOLDS: Final = 0x0190A0B0_0001_7000_8000 << 48
 _RESERVE, _RELEASE = 8, 9
+_SEED: Final = bytes(range(32))
+"""Comes with each join, and is not the event's: the draw was prepared with another."""
 
 # What the operator does meanwhile, by the time since the start: presale buyers who must wait, so that some stand before
 # the lobby; then smaller settings, and the old ones again.
@@ -126,6 +130,7 @@ class SimulatedSale:
         ]
         heapq.heapify(self._plan)
         self._batch: _Batch | None = None
+        self._commitment = b""
         self._placed = (0, 0)
         """Where the first of the newest batch stands, and how many wait, as of its commit."""
         self._difference: Difference | None = None
@@ -134,6 +139,9 @@ class SimulatedSale:
     async def run(self) -> None:
         """Runs the sale until everybody has gone. Raises the first Difference."""
         await self._put_event()
+        with self._engine.snapshot(PARTITION) as view:
+            draw = DRAW.get(view, PARTITION)
+        self._commitment = b"" if draw is None else sha256(draw.seed).digest()
         unsubscribe = self._engine.subscribe(self._notice)
         try:
             await self._play()
@@ -346,8 +354,11 @@ class SimulatedSale:
 
     def _replay(self, changes: Sequence[Change]) -> None:
         moves: list[Move] = []
+        self.reference.pass_time(changes[0].at_ms)
         for change in changes:
             event = change.event
+            if isinstance(event, LobbyDrawn):
+                self._reveal(event.entry_count)
             if isinstance(event, EntryMoved) and event.event_id == EVENT_ID:
                 number = event.user_id.int
                 if event.before is None:
@@ -356,9 +367,6 @@ class SimulatedSale:
         if not moves:
             return
         self.figures.commits += 1
-        self.reference.pass_time(changes[0].at_ms)
-        if self.reference.frozen is not None and self.reference.drawn is None:
-            self.reference.reveal(self.reference.frozen)
         deeds: list[Deed] = []
         if self._batch is not None and self._batch.has_made(moves):
             deeds, self._batch = self._batch.done, None
@@ -371,6 +379,17 @@ class SimulatedSale:
                 claims_ms = self.crowd.life(move.number).claims_ms
                 if claims_ms is not None:
                     self._later(changes[0].at_ms + claims_ms, Wish.CLAIM.value, move.number)
+
+    def _reveal(self, entry_count: int) -> None:
+        """The order follows from the seed, whose hash was known before the first had joined, and from the list."""
+        with self._engine.snapshot(PARTITION) as view:
+            draw = DRAW.get(view, PARTITION)
+        if draw is None or sha256(draw.seed).digest() != self._commitment:
+            raise Difference("the draw was made from another seed than that of its commitment")
+        listed = self.reference.list_of(entry_count)
+        drawn = hand_draw(draw.seed, [self.entries[number] for number in listed])
+        numbers = {self.entries[number]: number for number in listed}
+        self.reference.reveal([numbers[EntryId(entry_id)] for entry_id in drawn])
 
     async def _look(self) -> None:
         """Everything is quiet: counters, some positions, the seats."""
@@ -441,7 +460,7 @@ class SimulatedSale:
         )
 
     async def _put_event(self) -> None:
-        command = PutEvent(plan=plan_for(self.crowd))
+        command = PutEvent(plan=plan_for(self.crowd), draw_seed=self._random.randbytes(32))
         await self._engine.submit(
             Command("put_event", event_command_partitions(EVENT_ID), lambda tx: put_event(tx, command))
         )

@@ -92,13 +92,28 @@ def test_nobody_of_the_line_behind_the_lobby_comes_in_before_the_draw() -> None:
         reference.replay([Move(2, "READY")])
 
 
-@pytest.mark.parametrize("order", [[1], [1, 2, 3], [1, 1], [2, 3]])
+@pytest.mark.parametrize(("entry_count", "listed"), [(3, [1, 2, 3]), (2, [1, 3]), (1, [3])])
+def test_who_left_at_the_stroke_before_the_list_was_closed_is_not_in_it(
+    entry_count: int, listed: list[int]
+) -> None:
+    reference = reference_at(0)
+    for number in (1, 2, 3):
+        reference.replay(*joined(number, "LOBBY"))
+    reference.pass_time(OPENS_MS)
+    for number in (2, 1):
+        reference.replay([Move(number, "LEFT")], [Deed(Wish.LEAVE, number)])
+    assert reference.list_of(entry_count) == listed
+    reference.reveal(listed)
+    assert reference.position(3) == 1
+
+
+@pytest.mark.parametrize("order", [[1], [1, 2, 3], [1, 1], [2, 3], []])
 def test_a_draw_of_others_is_a_difference(order: list[int]) -> None:
     reference = reference_at(0)
     for number in (1, 2):
         reference.replay(*joined(number, "LOBBY"))
     reference.pass_time(OPENS_MS)
-    with pytest.raises(Difference, match="not those"):
+    with pytest.raises(Difference, match="drawn"):
         reference.reveal(order)
 
 
