@@ -66,10 +66,10 @@ class Sale(Struct, frozen=True, kw_only=True):
 
 async def visit(person: Person, api: Api, sale: Sale) -> None:
     """Plays one buyer from arrival to the end, and notes how it ended."""
-    await trio.sleep(person.arrives_s)
     buyer = _Buyer(person, api, sale)
     outcome = Outcome.UNFINISHED
     try:
+        await trio.sleep(person.arrives_s)
         await buyer.play()
     except VisitEnded as end:
         outcome = end.outcome
