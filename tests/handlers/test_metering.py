@@ -261,6 +261,8 @@ async def test_the_operators_socket_is_one_caller(tmp_path: Path, mock_clock: tr
         on_tcp = Client(daemon.server, daemon.keys[Scope.OPERATOR], listener=ListenerKind.OPERATOR_TCP)
         assert (await socket.get("/v1/operator/stats")).status == 200
         assert (await socket.get("/v1/operator/stats")).status == 429
+        with_key = dataclasses.replace(socket, api_key=daemon.keys[Scope.OPERATOR])
+        assert (await with_key.get("/v1/operator/stats")).status == 429
         assert told(await socket.get("/v1/operator/nothing")) == (1, 0)
         assert (await on_tcp.get("/v1/operator/stats")).status == 200
 
@@ -386,6 +388,17 @@ async def test_health_and_documentation_are_not_counted(
             answer = await Client(daemon.server, key).get(path)
             assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
         assert told(await daemon.client().get("/nothing")) == (1, 0)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_a_bad_key_at_a_health_check_is_refused_and_not_counted(
+    tmp_path: Path, mock_clock: trio.testing.MockClock, path: str
+) -> None:
+    async with open_limited(tmp_path) as daemon:
+        client = Client(daemon.server, "nonsense", listener=ListenerKind.OPERATOR_TCP)
+        answer = await client.get(path)
+        assert answer.status == 401
+        assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
 
 
 async def test_preflights_are_not_counted(tmp_path: Path, mock_clock: trio.testing.MockClock) -> None:

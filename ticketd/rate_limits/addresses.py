@@ -18,7 +18,6 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _WITH_PORT: Final = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\[\]]+)\](?::[0-9]{1,5})?")
-_LONGEST_ENTRY: Final = 64
 _SUBSCRIBER_BITS: Final = 64
 
 
@@ -60,7 +59,6 @@ def subscriber_of(address: str) -> str:
     return str(ipaddress.ip_network((parsed, _SUBSCRIBER_BITS), strict=False))
 
 
-@functools.lru_cache(maxsize=16_384)
 def _parse(text: str) -> _Address | None:
     """An address without zone; an IPv4 address that is written as IPv6 is one."""
     try:
@@ -75,8 +73,6 @@ def _parse(text: str) -> _Address | None:
 def _parse_entry(entry: str) -> _Address | None:
     """An address as proxies write it: alone, or with a port, then an IPv6 address in brackets."""
     text = entry.strip()
-    if len(text) > _LONGEST_ENTRY:
-        return None
     if match := _WITH_PORT.fullmatch(text):
         return _parse(match["v4"] or match["v6"])
     return _parse(text)
