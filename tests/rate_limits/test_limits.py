@@ -33,6 +33,12 @@ def test_every_class_but_the_unlimited_has_its_rule() -> None:
     assert set(rules_of(RateLimitSettings())) == set(RateClass) - {RateClass.UNLIMITED}
 
 
+def test_upgrades_and_messages_of_a_websocket_have_their_limits() -> None:
+    settings = RateLimitSettings()
+    assert rules_of(settings)[RateClass.REALTIME].limit == 20
+    assert settings.realtime_messages_per_minute == 120
+
+
 def test_every_setting_of_a_limit_is_in_force() -> None:
     counts = {name: n for n, name in enumerate(sorted(RateLimitSettings.__struct_fields__), 2000)}
     for name in ("enabled", "queue_status_burst", "max_callers", "realtime_messages_per_minute"):
@@ -119,19 +125,12 @@ def test_turned_off_nothing_is_counted(caller: Caller) -> None:
     limits = Counted(enabled=False, search_per_minute=1)
     assert [limits.take(RateClass.SEARCH, caller, NOW) for _ in range(3)] == [None] * 3
     assert limits.known_callers == 0
-    assert limits.message_rule is None
 
 
 def test_what_is_unlimited_is_not_counted() -> None:
     limits = Counted()
     assert limits.take(RateClass.UNLIMITED, BUYER, NOW) is None
     assert limits.known_callers == 0
-
-
-def test_messages_have_a_rule_of_their_own() -> None:
-    rule = Counted(realtime_messages_per_minute=7).message_rule
-    assert rule is not None
-    assert (rule.limit, rule.length_ms) == (7, 60_000)
 
 
 def test_many_callers_stay_within_the_bound_and_who_is_pushed_out_begins_anew() -> None:

@@ -77,13 +77,6 @@ class RateLimits:
         self._rules: Mapping[RateClass, Rule] = rules_of(settings)
         self._callers = Callers(settings.max_callers)
         self._on_refused = on_refused
-        messages = Window(settings.realtime_messages_per_minute, MINUTE_MS)
-        self._message_rule = messages if settings.enabled else None
-
-    @property
-    def message_rule(self) -> Window | None:
-        """What counts the messages that one WebSocket sends; None for no limit. Each connection keeps its own state."""
-        return self._message_rule
 
     @property
     def known_callers(self) -> int:
