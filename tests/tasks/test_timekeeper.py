@@ -263,6 +263,26 @@ async def test_who_was_ready_before_a_restart_has_what_was_left(
         run.room.recount()
 
 
+async def test_a_downtime_whose_credit_does_not_fit_is_told_and_the_daemon_starts(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine()
+    async with running(tmp_path, machine) as run:
+        await run.room.set_sale(with_room())
+        first = await run.room.join(1)
+
+    def credit(*arguments: object, **more: object) -> None:
+        raise StorageFull("no space")
+
+    monkeypatch.setattr("ticketd.tasks.timekeeper.credit_downtime", credit)
+    await machine.until(10_000)
+    with structlog.testing.capture_logs() as lines:
+        async with running(tmp_path, machine) as run:
+            assert run.credit is None
+            assert run.room.state(first) is EntryState.READY
+    assert [(line["event"], line["log_level"]) for line in lines] == [("downtime not credited", "error")]
+
+
 @pytest.mark.parametrize("back_ms", [1, 5_000, HOUR_MS])
 async def test_a_clock_set_back_while_down_leaves_what_was_left(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, back_ms: int

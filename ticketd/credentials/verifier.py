@@ -32,8 +32,8 @@ class TokenVerifier:
     """Verifies tokens of every kind.
 
     ``leeway_seconds`` is 0 or more, ``cache_entries`` 1 or more, else ValueError. ``outside_ms`` tells the time of the
-    world outside, by which an outside issuer's tokens are judged: this daemon's may be ahead of it for hours. None where
-    the two are the same.
+    world outside, by which an outside issuer's tokens are judged: this daemon's may be ahead of it for hours. None
+    where the two are the same.
     """
 
     def __init__(

@@ -36,8 +36,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 async def credit_time_down(engine: Engine, *, begins: bool = True) -> CreditTime | None:
     """Credits the time for which no daemon ran, before anything else is committed; what was credited, None if nothing.
 
-    ``begins`` is False for a command that works on the store of a stopped daemon. Raises StorageFull if the credit does
-    not even fit into what is kept back.
+    ``begins`` is False for a command that works on the store of a stopped daemon. A credit that does not even fit into
+    the space that is kept back is given up, and the log says so: a store that full is better served than not.
     """
     lived_until_ms = engine.newest_commit_ms()
     if not lived_until_ms:
@@ -48,7 +48,12 @@ async def credit_time_down(engine: Engine, *, begins: bool = True) -> CreditTime
         return credit_downtime(tx, events, lived_until_ms, begins=begins)
 
     partitions = (SYSTEM, *map(event_partition, events))
-    credit = (await engine.submit(Command("credit_downtime", partitions, run, may_use_reserve=True))).result
+    try:
+        committed = await engine.submit(Command("credit_downtime", partitions, run, may_use_reserve=True))
+    except StorageFull as problem:
+        _log.error("downtime not credited", problem=str(problem))
+        return None
+    credit = committed.result
     if credit is not None:
         _log.warning(
             "downtime credited", down_seconds=credit.lost_ms / 1000, credit_seconds=credit.credit_ms / 1000
