@@ -35,6 +35,7 @@ from ticketd.ports.mail import Sender
 from ticketd.ports.outbox import OutboxMailer
 from ticketd.ports.payments import PaymentGateway
 from ticketd.ports.sandbox_payments import SandboxGateway
+from ticketd.tasks.timekeeper import credit_time_down
 from ticketd.tree import run_tasks
 
 START_MS: Final = 1_784_000_000_000
@@ -189,6 +190,7 @@ async def open_daemon(
     )
     clock = TrioClock(start_ms)
     with open_inline_engine(data, settings.storage, clock, EVENT_CODEC, synced=False) as engine:
+        await credit_time_down(engine)
         await prepare_store(engine, clock.now_ms())
         keys = {
             scope: await add_key(engine, scope, clock.now_ms(), bytes([number]) * API_KEY_RANDOM_BYTES)
