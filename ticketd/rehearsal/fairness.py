@@ -15,10 +15,12 @@ from msgspec import Struct
 
 from config.settings import StorageSettings
 from storage.clock import SystemClock
+from storage.engine import Partition, Reader
 from storage.open import open_reader
+from storage.schema.draws import CHUNK_NUMBERS, NO_RANK, unpack_numbers
 from storage.schema.events import EVENT_CODEC
 from storage.schema.ids import EventId
-from storage.schema.layout import ENTRIES, TOTAL, event_partition
+from storage.schema.layout import DRAW, DRAWN_RANKS, ENTRIES, ROOM, TOTAL, event_partition
 from storage.schema.states import LIVE_ENTRY_STATES
 
 _NEVER: Final = 2**63
@@ -68,9 +70,10 @@ def read_store(data: Path, event_id: str) -> StoreFacts:
         open_reader(data, settings, SystemClock(), EVENT_CODEC) as reads,
         reads.snapshot(partition) as view,
     ):
+        drawn = _drawn_places(view, partition)
         standings = [
             Standing(
-                rank=entry.seq,
+                rank=drawn.get(entry.seq, entry.seq),
                 admitted_at_ms=entry.admitted_at_ms,
                 ended_at_ms=None if entry.state in LIVE_ENTRY_STATES else entry.ended_at_ms,
             )
@@ -83,6 +86,21 @@ def read_store(data: Path, event_id: str) -> StoreFacts:
         overtaken=find_overtaken(standings),
         seats_sold=0 if total is None else total.sold,
     )
+
+
+def _drawn_places(reader: Reader, partition: Partition) -> dict[int, int]:
+    """The place in line of each who was drawn, by the number of joining; nobody's, where there was no draw."""
+    room, draw = ROOM.get(reader, partition), DRAW.get(reader, partition)
+    if room is None or room.opening_seq is None or draw is None or draw.drawn_at_ms is None:
+        return {}
+    first = draw.first_joined_seq
+    return {
+        first + number * CHUNK_NUMBERS + offset: room.opening_seq + rank
+        for (number,), chunk in DRAWN_RANKS.scan(reader, partition)
+        if isinstance(number, int)
+        for offset, rank in enumerate(unpack_numbers(chunk))
+        if rank != NO_RANK
+    }
 
 
 def _left_line_ms(standing: Standing) -> int:
