@@ -185,4 +185,7 @@ async def test_a_call_without_an_upgrade(daemon: Daemon) -> None:
 
 async def test_tokens_of_an_event_that_is_not_there(daemon: Daemon) -> None:
     # The token is good; that there is no such event is told on subscribing.
-    assert told(await upgrade(daemon, {"token": mint(daemon, TokenKind.QUEUE, event=SOME_EVENT)})) == (101, "")
+    assert told(await upgrade(daemon, {"token": mint(daemon, TokenKind.QUEUE, event=SOME_EVENT)})) == (
+        101,
+        "",
+    )

@@ -63,7 +63,8 @@ class EventSections:
     def load(self, reader: Reader) -> bool:
         """Reads the plan, at first or again after it was replaced; False if there is no such event.
 
-        Of a section that is new, has another name, or is gone (no free seats), the listeners will be told.
+        Of a section that is new, has another name, or is gone (no free seats), the listeners will be told: first of those
+        that are gone.
         """
         event = EVENT.get(reader, self._partition)
         if event is None:
@@ -76,11 +77,12 @@ class EventSections:
         for (key,), record in SECTIONS.scan(reader, self._partition):
             if isinstance(key, int):
                 self._take_in(key, record, known.pop(key, None), self._count(reader, key), is_first=is_first)
-        for key, section in known.items():
-            self._sections[key] = section
-            if not section.is_gone:
-                section.is_gone = True
-                self._changed[key] = None
+        gone = [key for key, section in known.items() if not section.is_gone]
+        for key in gone:
+            known[key].is_gone, known[key].told_at_ms = True, _LONG_AGO
+        self._sections |= known
+        # First, so that a section that came back under another name, with the same id, has the last word.
+        self._changed = dict.fromkeys(gone) | self._changed
         return True
 
     def _take_in(
