@@ -24,6 +24,7 @@ import trio
 from config.settings import ServerSettings, Settings
 from handlers.call import ListenerKind
 from handlers.quart_app import build_app
+from handlers.realtime import RealtimeApp
 from handlers.router import Router
 from handlers.routes import ENDPOINTS
 from handlers.serve import Server
@@ -194,6 +195,7 @@ async def _serve(services: Services, public: NamedListener, operator: NamedListe
     limits = front_limits(services.settings)
     public_app = build_app(server, ENDPOINTS, ListenerKind.PUBLIC, settings.max_body_bytes)
     operator_app = build_app(server, ENDPOINTS, operator_kind, settings.operator_max_body_bytes)
+    realtime_app = RealtimeApp(services)
     async with trio.open_nursery() as nursery:
 
         async def serve(
@@ -201,8 +203,10 @@ async def _serve(services: Services, public: NamedListener, operator: NamedListe
             *,
             task_status: trio.TaskStatus[list[BoundAddress]] = trio.TASK_STATUS_IGNORED,
         ) -> None:
-            app = public_app if door is public else operator_app
-            await serve_listeners(app, [door], limits, stop=end.stop, task_status=task_status)
+            app, sockets = (public_app, realtime_app) if door is public else (operator_app, None)
+            await serve_listeners(
+                app, [door], limits, stop=end.stop, websocket_app=sockets, task_status=task_status
+            )
 
         await nursery.start(serve, operator)
         await nursery.start(serve, public)

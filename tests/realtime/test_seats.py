@@ -17,6 +17,7 @@ from storage.schema.layout import COUNTS, SECTIONS, event_partition
 from tests.domain.inventory_stage import EVENT_ID, SMALL_HALL, section_id, user_id
 from tests.handlers.sale_stage import SaleStage, open_plan, open_sale
 from tests.handlers.socket_stage import Socket, open_socket
+from tests.support.daemon import Client
 from tests.support.tokens import mint
 from ticketd.credentials.keyring import TokenKind
 from ticketd.domain.events import DeleteEvent, delete_event, event_command_partitions
@@ -248,49 +249,76 @@ class Hearsay:
             self.hear(self.socket._read(text))
 
 
+class Stir:
+    """A sale in which anything may happen next."""
+
+    def __init__(self, stage: SaleStage, seed: int) -> None:
+        self.stage = stage
+        self.chance = random.Random(seed)
+        self.events = [EventId(UUID(int=EVENT_ID.int + number)) for number in range(3)]
+        self.buyers: dict[tuple[int, EventId], Client] = {}
+        self.people: list[Hearsay] = []
+        self.holds: list[tuple[int, EventId, str]] = []
+
+    async def set_up(self) -> None:
+        for event_id in self.events:
+            await self.stage.put(open_plan(event_id=event_id))
+        for user in (1, 2):
+            for event_id in self.events:
+                self.buyers[user, event_id] = await self.stage.buyer(user, event_id)
+        self.people = [Hearsay(await open_user(self.stage, user)) for user in (1, 1, 2, 3)]
+
+    async def step(self) -> None:
+        steps = (self.subscribe, self.unsubscribe, self.reserve, self.release, self.wait, self.hear)
+        await self.chance.choices(steps, (4, 1, 4, 2, 2, 3))[0]()
+        for person in self.people:
+            # So that nobody is kept waiting with an answer.
+            while not person.socket.session._connection._outbox.takes_questions:
+                await person.hear_some(1)
+
+    async def subscribe(self) -> None:
+        event_id = self.chance.choice(self.events)
+        await self.chance.choice(self.people).socket.say(type="subscribe", event_id=str(event_id))
+
+    async def unsubscribe(self) -> None:
+        event_id = self.chance.choice(self.events)
+        await self.chance.choice(self.people).socket.say(type="unsubscribe", event_id=str(event_id))
+
+    async def reserve(self) -> None:
+        user, event_id = self.chance.choice((1, 2)), self.chance.choice(self.events)
+        wish = {"event_id": str(event_id), "user_id": str(user_id(user)), "quantity": 1}
+        held = await self.buyers[user, event_id].post("/v1/seats/reserve", wish)
+        if held.status == 201:
+            self.holds.append((user, event_id, held.json["reservation_id"]))
+
+    async def release(self) -> None:
+        if self.holds:
+            user, event_id, hold = self.holds.pop(self.chance.randrange(len(self.holds)))
+            await self.buyers[user, event_id].delete(f"/v1/reservations/{hold}")
+
+    async def wait(self) -> None:
+        await trio.sleep(self.chance.choice((0.01, 0.1, 0.25, 0.5, 30)))
+
+    async def hear(self) -> None:
+        await self.chance.choice(self.people).hear_some(self.chance.randrange(5))
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_when_the_dust_settles_everybody_believes_what_is_true(
     autojump_clock: MockClock, tmp_path: Path, seed: int
 ) -> None:
-    chance = random.Random(seed)
-    events = [EVENT_ID, EventId(UUID(int=EVENT_ID.int + 1)), EventId(UUID(int=EVENT_ID.int + 2))]
     async with open_sale(tmp_path) as stage:
-        for event_id in events[1:]:
-            await stage.put(open_plan(event_id=event_id))
-        buyers = {(user, event): await stage.buyer(user, event) for user in (1, 2) for event in events}
-        people = [Hearsay(await open_user(stage, user)) for user in (1, 1, 2, 3)]
-        holds: list[tuple[int, EventId, str]] = []
-        for _ in range(150):
-            person, event_id = chance.choice(people), chance.choice(events)
-            match chance.randrange(8):
-                case 0 | 1:
-                    await person.socket.say(type="subscribe", event_id=str(event_id))
-                case 2:
-                    if chance.random() < 0.3:
-                        await person.socket.say(type="unsubscribe", event_id=str(event_id))
-                case 3 | 4:
-                    user = chance.choice((1, 2))
-                    wish = {"event_id": str(event_id), "user_id": str(user_id(user)), "quantity": 1}
-                    held = await buyers[user, event_id].post("/v1/seats/reserve", wish)
-                    if held.status == 201:
-                        holds.append((user, event_id, held.json["reservation_id"]))
-                case 5:
-                    if holds:
-                        user, of_event, hold = holds.pop(chance.randrange(len(holds)))
-                        await buyers[user, of_event].delete(f"/v1/reservations/{hold}")
-                case 6:
-                    await trio.sleep(chance.choice((0.01, 0.1, 0.25, 0.5, 30)))
-                case _:
-                    await person.hear_some(chance.randrange(5))
-            for one in people:
-                # So that nobody is kept waiting with an answer.
-                while not one.socket.session._connection._outbox.takes_questions:
-                    await one.hear_some(1)
+        stir = Stir(stage, seed)
+        await stir.set_up()
+        for _ in range(200):
+            await stir.step()
         await trio.sleep(1)
-        for person in people:
+        listening = 0
+        for person in stir.people:
             await person.hear_some(10_000)
             for event_text, believed in person.believed.items():
                 assert believed == counts_in_store(stage, EventId(UUID(event_text)))
-            assert set(person.believed) == {
-                str(one) for one in person.socket.session._connection.subscriptions
-            }
+                listening += 1
+            subscribed = person.socket.session._connection.subscriptions
+            assert set(person.believed) == {str(event_id) for event_id in subscribed}
+        assert listening

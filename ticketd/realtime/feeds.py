@@ -71,21 +71,16 @@ class EventFeed:
         """Notes the end of a live hold."""
         self.holds.setdefault(user_id, {})[reservation_id] = due_at_ms
 
-    def note_entry(self, event: EntryMoved, now_ms: int) -> bool:
+    def note_entry(self, event: EntryMoved) -> bool:
         """Notes that a place has moved; whether somebody's position may be another.
 
         Who is let in, or whose place ended, is told at once.
         """
-        if not self.watches:
-            return False
         if event.after not in _WAITING:
             for watch in self.watches.get(event.entry_id, ()):
                 watch.make_due()
-        if event.before not in _WAITING:
-            # Who joins stands behind all others.
-            return False
-        self.look_at_line(now_ms)
-        return True
+        # Who joins stands behind all others.
+        return event.before in _WAITING
 
     def look_at_line(self, at_ms: int) -> None:
         """Positions may have changed: they are to be looked at, at this time at the latest."""

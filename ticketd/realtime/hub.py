@@ -27,6 +27,7 @@ from storage.schema.events import (
     EventPut,
     HoldMoved,
     KeysChanged,
+    LobbyDrawn,
     OrderMoved,
     SeatsMoved,
 )
@@ -217,32 +218,36 @@ class Hub:
 
     def notice(self, changes: Sequence[Change]) -> None:
         """The subscriber: notes what concerns somebody, and wakes the task whose business it is."""
-        news = queues = False
         for change in changes:
-            event = change.event
-            if isinstance(event, KeysChanged):
-                self._keys_changed = news = True
-                continue
-            feed = self._feed_of(change)
-            if feed is None:
-                continue
-            if isinstance(event, EntryMoved):
-                if feed.note_entry(event, self._clock.now_ms()):
-                    self._lines.add(feed.event_id)
-                    queues = True
-                continue
-            if isinstance(event, SeatsMoved):
-                feed.note_seats(event)
-            elif isinstance(event, HoldMoved):
-                feed.note_hold(event.user_id, event.reservation_id, event.due_at_ms)
-            elif not isinstance(event, OrderMoved | EventPut | EventDeleted):
-                continue
-            self._noticed.append(change)
-            self._touched.add(feed.event_id)
-            news = True
-        if news:
-            self._news.ring()
-        if queues:
+            if isinstance(change.event, KeysChanged):
+                self._keys_changed = True
+                self._news.ring()
+            elif (feed := self._feed_of(change)) is not None:
+                self._note(feed, change)
+
+    def _note(self, feed: EventFeed, change: Change) -> None:
+        event = change.event
+        if isinstance(event, EntryMoved):
+            if feed.note_entry(event):
+                self._look_at_line_soon(feed)
+            return
+        if isinstance(event, LobbyDrawn):
+            self._look_at_line_soon(feed)
+            return
+        if isinstance(event, SeatsMoved):
+            feed.note_seats(event)
+        elif isinstance(event, HoldMoved):
+            feed.note_hold(event.user_id, event.reservation_id, event.due_at_ms)
+        elif not isinstance(event, OrderMoved | EventPut | EventDeleted):
+            return
+        self._noticed.append(change)
+        self._touched.add(feed.event_id)
+        self._news.ring()
+
+    def _look_at_line_soon(self, feed: EventFeed) -> None:
+        if feed.watches:
+            feed.look_at_line(self._clock.now_ms())
+            self._lines.add(feed.event_id)
             self._queues.ring()
 
     def _feed_of(self, change: Change) -> EventFeed | None:
@@ -305,9 +310,7 @@ class Hub:
         elif isinstance(event, EventPut):
             with self._engine.snapshot(feed.partition) as view:
                 feed.sections.load(view)
-            feed.look_at_line(self._clock.now_ms())
-            self._lines.add(feed.event_id)
-            self._queues.ring()
+            self._look_at_line_soon(feed)
         elif isinstance(event, EventDeleted):
             for subscription in feed.listeners():
                 subscription.connection.end_deleted(feed.event_id)

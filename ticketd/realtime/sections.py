@@ -63,8 +63,8 @@ class EventSections:
     def load(self, reader: Reader) -> bool:
         """Reads the plan, at first or again after it was replaced; False if there is no such event.
 
-        Of a section that is new, has another name, or is gone (no free seats), the listeners will be told: first of those
-        that are gone.
+        Of a section that is new, has another name, or is gone (no free seats), the listeners will be told: first of
+        those that are gone.
         """
         event = EVENT.get(reader, self._partition)
         if event is None:
