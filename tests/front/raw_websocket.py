@@ -133,9 +133,11 @@ class SocketApp:
         self.requests: list[UpgradeRequest] = []
         self.sessions: list[Session] = []
         self.gate = trio.Event()
+        self.judging = trio.Event()
+        self.judging.set()
 
     async def open_websocket(self, request: UpgradeRequest) -> UpgradeAccepted | UpgradeRefused:
-        await trio.sleep(0)
+        await self.judging.wait()
         self.requests.append(request)
         match request.path:
             case "/refuse":

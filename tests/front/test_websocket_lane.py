@@ -1,0 +1,307 @@
+"""One WebSocket over a real socket: talking, every way to end it, and clients that misbehave in bytes."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.front.raw_http import LIMITS
+from tests.front.raw_websocket import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    RawSocket,
+    close_payload,
+    frame,
+    frame_header,
+    serving_sockets,
+    upgrade,
+)
+from tests.front.test_frames import MALFORMED
+from ticketd.front.websocket_app import MessageProblem
+from ticketd.front.websocket_lane import CLOSE_SECONDS
+
+
+class TestTalking:
+    @pytest.mark.parametrize("size", [0, 1, 125, 126, 4096])
+    async def test_text_comes_back(self, size: int) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.echo(b"x" * size)
+            await client.echo("é€😀".encode())
+
+    async def test_message_in_fragments_with_a_ping_between(self) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.say(TEXT, b"one \xe2", fin=False)
+            await client.say(CONTINUATION, b"\x82", fin=False)
+            await client.say(PING, b"there?")
+            assert await client.hear() == (PONG, b"there?")
+            await client.say(CONTINUATION, b"\xac")
+            assert await client.hear() == (TEXT, "one €".encode())
+
+    async def test_message_larger_than_64_kib_goes_out_whole(self) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.echo(b"hello")
+            sockets.app.session.say(b"x" * 200_000)
+            assert await client.hear() == (TEXT, b"x" * 200_000)
+
+    async def test_pong_that_nobody_asked_for_means_nothing(self) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.say(PONG, b"?")
+            await client.say(PONG, b"\x00\x00\x00\x00")
+            await client.echo(b"hello")
+
+    async def test_pings_that_are_not_read_queue_up_no_pongs(self) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            flood = frame(PING, b"p" * 125) * 500
+            for _ in range(100):
+                await client.send(flood)
+            await client.say(PING, b"last")
+            pongs = 0
+            while (await client.hear()) != (PONG, b"last"):
+                pongs += 1
+            assert pongs < 50_000
+            await client.echo(b"hello")
+
+    async def test_many_at_once_each_get_their_own(self) -> None:
+        async with serving_sockets() as sockets:
+            clients = [await sockets.open() for _ in range(20)]
+            for turn in range(5):
+                for number, client in enumerate(clients):
+                    await client.say(TEXT, b"%d of %d" % (turn, number))
+                for number, client in enumerate(clients):
+                    assert await client.hear() == (TEXT, b"%d of %d" % (turn, number))
+
+
+class TestClosing:
+    @pytest.mark.parametrize(
+        "payload", [b"", close_payload(1000), close_payload(1001, b"tab closed"), close_payload(4999)]
+    )
+    async def test_close_of_the_client_is_answered_with_its_code(self, payload: bytes) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.say(CLOSE, payload)
+            assert await client.hear() == (CLOSE, payload[:2])
+            assert await client.read_rest() == b""
+
+    @pytest.mark.parametrize(("ask", "code"), [(b"end", 4000), (b"end-later", 4001)])
+    async def test_session_ends_after_what_it_has_in_line(self, ask: bytes, code: int) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.say(TEXT, b"a")
+            await client.say(TEXT, ask)
+            expected = [b"a", b"last words"] if ask == b"end" else [b"a"]
+            texts = []
+            while (heard := await client.hear())[0] == TEXT:
+                texts.append(heard[1])
+            assert (texts, heard[0], heard[1][:2]) == (expected, CLOSE, close_payload(code))
+            await client.say(CLOSE, heard[1])
+            assert await client.read_rest() == b""
+
+    @pytest.mark.parametrize("ask", [b"fail", b"fail-later"])
+    async def test_session_that_fails_is_1011_and_its_words_are_not_logged(
+        self, ask: bytes, mock_clock: MockClock
+    ) -> None:
+        with capture_logs() as logs:
+            async with serving_sockets() as sockets:
+                client = await sockets.open()
+                await client.say(TEXT, ask)
+                heard = await client.hear()
+                assert (heard[0], heard[1][:2]) == (CLOSE, close_payload(1011))
+                await client.say(CLOSE, heard[1])
+                assert await client.read_rest() == b""
+                await sockets.served.assert_alive()
+        assert "front.session_failed" in [entry["event"] for entry in logs]
+        assert "secret" not in repr(logs)
+
+    @pytest.mark.parametrize("answer", [b"", frame(TEXT, b"still talking"), frame(PING), b"\xff\xff"])
+    async def test_client_that_does_not_answer_a_close_is_left(
+        self, answer: bytes, mock_clock: MockClock
+    ) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.say(TEXT, b"end")
+            assert await client.hear() == (TEXT, b"last words")
+            assert (await client.hear())[0] == CLOSE
+            await client.send(answer)
+            await wait_all_tasks_blocked()
+            assert sockets.app.session.closed == 0
+            mock_clock.jump(CLOSE_SECONDS * 1.01)
+            await client.read_rest()
+            mock_clock.jump(2)
+            await sockets.app.session.over.wait()
+
+    @pytest.mark.parametrize(
+        ("sent", "code", "problem"),
+        [
+            (frame(BINARY, b"b"), 1003, MessageProblem.NOT_TEXT),
+            (frame(BINARY), 1003, MessageProblem.NOT_TEXT),
+            (frame_header(TEXT, 4097), 1009, MessageProblem.TOO_LARGE),
+            (frame(TEXT, b"x" * 100_000), 1009, MessageProblem.TOO_LARGE),
+            (
+                frame(TEXT, b"x" * 4000, fin=False) + frame(CONTINUATION, b"x" * 97),
+                1009,
+                MessageProblem.TOO_LARGE,
+            ),
+        ],
+    )
+    async def test_message_that_cannot_be_taken_is_told_to_the_session_first(
+        self, sent: bytes, code: int, problem: MessageProblem
+    ) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.send(frame(TEXT, b"before") + sent)
+            assert await client.expect_close(code) == [b"before", b"refused " + problem.name.encode()]
+            assert sockets.app.session.refused == [problem]
+            assert sockets.app.session.received == ["before"]
+
+    @pytest.mark.parametrize("sent", MALFORMED.values(), ids=MALFORMED.keys())
+    async def test_malformed_frame_is_1002(self, sent: bytes) -> None:
+        with capture_logs() as logs:
+            async with serving_sockets() as sockets:
+                client = await sockets.open()
+                await client.send(sent)
+                await client.expect_close(1002)
+                await sockets.served.assert_alive()
+        assert not [entry for entry in logs if entry["log_level"] == "error"]
+
+    async def test_text_that_is_no_utf8_is_1007(self) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.say(TEXT, b"\xff")
+            await client.expect_close(1007)
+
+    @pytest.mark.parametrize("piece", [b"", b"a"])
+    async def test_fragments_without_end_are_1008(self, piece: bytes) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.send(frame(TEXT, piece, fin=False) + frame(CONTINUATION, piece, fin=False) * 100)
+            await client.expect_close(1008)
+
+    @pytest.mark.parametrize("how", ["close", "half-close", "reset"])
+    @pytest.mark.parametrize("sent", [b"", frame(TEXT, b"a"), frame(TEXT, b"a")[:4], frame_header(TEXT, 9)])
+    async def test_client_that_drops_the_connection(self, how: str, sent: bytes) -> None:
+        with capture_logs() as logs:
+            async with serving_sockets() as sockets:
+                client = await sockets.open()
+                await client.send(sent)
+                if how == "close":
+                    await client.close()
+                elif how == "half-close":
+                    await client.stream.send_eof()
+                else:
+                    client.reset()
+                await sockets.app.session.over.wait()
+                await sockets.served.assert_alive()
+        assert not [entry for entry in logs if entry["log_level"] == "error"]
+
+
+class TestStopping:
+    async def test_it_is_1001(self) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.echo(b"hello")
+            sockets.served.stop.set()
+            heard = await client.hear()
+            assert (heard[0], heard[1][:2]) == (CLOSE, close_payload(1001))
+            await client.say(CLOSE, heard[1])
+            assert await client.read_rest() == b""
+            await sockets.served.ended.wait()
+
+    async def test_clients_that_read_nothing_and_one_that_is_being_served_do_not_hold_it_up(
+        self, mock_clock: MockClock
+    ) -> None:
+        limits = msgspec.structs.replace(LIMITS, shutdown_seconds=4)
+        with capture_logs() as logs:
+            async with serving_sockets(limits) as sockets:
+                for ask in (b"flood 200", b"flood 300000", b"wait", b"hello"):
+                    client = await sockets.open()
+                    await client.say(TEXT, ask)
+                await wait_all_tasks_blocked()
+                sockets.served.stop.set()
+                await wait_all_tasks_blocked()
+                mock_clock.jump(2.01)  # for the close frames,
+                await wait_all_tasks_blocked()
+                mock_clock.jump(1.01)  # and for what still comes in.
+                await sockets.served.ended.wait()
+        assert "front.cut_off" not in [entry["event"] for entry in logs]
+
+    async def test_upgrade_that_is_judged_meanwhile_is_closed_with_1001(self) -> None:
+        async with serving_sockets() as sockets:
+            sockets.app.judging = trio.Event()
+            client = await sockets.connect()
+            await client.send(upgrade())
+            await wait_all_tasks_blocked()
+            sockets.served.stop.set()
+            await wait_all_tasks_blocked()
+            sockets.app.judging.set()
+            assert (await client.read_answer()).status == 101
+            heard = await client.hear()
+            assert heard[1][:2] == close_payload(1001)
+            await client.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_random_bytes_end_no_more_than_their_connection(seed: int) -> None:
+    chance = random.Random(seed)
+    with capture_logs() as logs:
+        async with serving_sockets() as sockets:
+            for _ in range(10):
+                client = await sockets.open()
+                await client.send(b"".join(random_piece(chance) for _ in range(chance.randint(1, 12))))
+                await client.stream.send_eof()
+                await client.read_rest()
+            await sockets.served.assert_alive()
+            other = await sockets.open()
+            await other.echo(b"hello")
+    assert not [entry for entry in logs if entry["log_level"] == "error"]
+
+
+def random_piece(chance: random.Random) -> bytes:
+    payload = chance.randbytes(chance.choice((0, 1, 2, 3, 125, 126, 4096, 4097)))
+    good = frame(
+        chance.choice((TEXT, CONTINUATION, PING, PONG)), b"a" * len(payload), fin=chance.random() < 0.7
+    )
+    match chance.randrange(5):
+        case 0:
+            return chance.randbytes(chance.randint(1, 300))
+        case 1:
+            return frame(
+                chance.randrange(16), payload, fin=chance.random() < 0.7, rsv=chance.choice((0, 0, 0, 1, 4))
+            )
+        case 2:
+            spoiled = bytearray(good)
+            spoiled[chance.randrange(len(spoiled))] ^= 1 << chance.randrange(8)
+            return bytes(spoiled)
+        case _:
+            return good
+
+
+async def test_others_are_served_while_some_misbehave() -> None:
+    async with serving_sockets() as sockets:
+        bad: list[RawSocket] = []
+        for sent in (
+            frame(TEXT, b"flood 200"),
+            frame(TEXT, b"wait"),
+            frame(TEXT, b"a")[:3],
+            frame(PING, b"p" * 125) * 2000,
+        ):
+            client = await sockets.open()
+            await client.send(sent)
+            bad.append(client)
+        good = await sockets.open()
+        for _ in range(20):
+            await good.echo(b"hello")
+        await sockets.served.assert_alive()
