@@ -145,10 +145,11 @@ class TestReadersThatReadNothing:
                 given = await flooded(sockets, size)
                 await pass_time(mock_clock, 5.75)
                 assert sockets.app.session.closed == 0
-                assert await flooded(sockets, size) == given
-                # It is looked at six times, the first of which may still see the last of what it took.
-                await pass_time(mock_clock, 1.5)
+                assert await flooded(sockets, size) < given + 100_000
+                # The kernel may have taken a last bit meanwhile, from which on the time runs anew.
+                await pass_time(mock_clock, 7)
                 texts = await client.expect_close(1013)
+                assert sockets.app.session.closed == 1
                 assert set(texts) == {b"x" * size}
                 assert len(texts) == sockets.app.session.taken
         assert not [entry for entry in logs if entry["log_level"] == "error"]
