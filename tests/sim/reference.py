@@ -163,7 +163,7 @@ class Reference:
         """The list of the draw, in order of joining, which has so many entries: those in the lobby at the opening but
         for the first who left before the list was closed, at the very stroke."""
         listed = self.in_lobby_at_opening or []
-        gone = self._left_since[: len(listed) - entry_count]
+        gone = set(self._left_since[: len(listed) - entry_count])
         return [number for number in listed if number not in gone]
 
     def reveal(self, order: Sequence[int]) -> None:
