@@ -126,7 +126,7 @@ class FakeDaemon:
             "GET orders": lambda ask: (200, self._confirmed(ask.path_id)),
             "GET tickets": self._tickets,
         }
-        return answers[name](ask)
+        return answers[name](ask) if name in answers else refusal(404, "NOT_FOUND")
 
     def _status(self, ask: Ask) -> Reply:
         self.polls[ask.token] = self.polls.get(ask.token, 0) + 1

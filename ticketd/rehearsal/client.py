@@ -24,6 +24,7 @@ IDLE_SECONDS: Final = 20.0
 _READ_BYTES: Final = 65_536
 
 Headers = Sequence[tuple[str, str]]
+ByteStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class Unanswered(Exception):
@@ -91,7 +92,6 @@ class HttpClient:
         self._timeout_seconds = timeout_seconds
         self._tls = ssl.create_default_context() if origin.tls else None
         self._idle: list[_Connection] = []
-        self.opened = 0
 
     async def request(self, method: str, target: str, headers: Headers, body: bytes = b"") -> Answer:
         """Sends a request and reads its whole answer. The caller holds one of ``slots``.
@@ -152,24 +152,23 @@ class HttpClient:
 
     async def _open(self) -> _Connection:
         try:
-            stream: trio.abc.Stream = await trio.open_tcp_stream(self.origin.host, self.origin.port)
+            return _Connection(await self.open_stream())
         except OSError:
             raise Unanswered("CONNECTION_REFUSED") from None
-        raw = stream
-        if self._tls is not None:
-            stream = trio.SSLStream(
-                stream, self._tls, server_hostname=self.origin.host, https_compatible=True
-            )
-        self.opened += 1
-        return _Connection(stream, raw)
+
+    async def open_stream(self) -> ByteStream:
+        """A fresh connection, not one of those kept alive: for a WebSocket. Raises OSError."""
+        stream = await trio.open_tcp_stream(self.origin.host, self.origin.port)
+        if self._tls is None:
+            return stream
+        return trio.SSLStream(stream, self._tls, server_hostname=self.origin.host, https_compatible=True)
 
 
 class _Connection:
     """One connection, and what h11 knows of it."""
 
-    def __init__(self, stream: trio.abc.Stream, raw: trio.abc.Stream) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
-        self._raw = raw
         self._http = h11.Connection(h11.CLIENT)
         self._reused = False
         self.used_at = trio.current_time()
@@ -201,8 +200,8 @@ class _Connection:
 
     def drop(self) -> None:
         """Closes without a word and without waiting."""
-        if isinstance(self._raw, trio.SocketStream):
-            self._raw.socket.close()
+        raw = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
+        raw.socket.close()
 
     async def aclose(self) -> None:
         """Closes; says goodbye to nobody."""

@@ -6,15 +6,24 @@ from typing import Final
 
 import msgspec
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket_url
+from trio_websocket import (
+    ConnectionClosed,
+    ConnectionRejected,
+    HandshakeError,
+    WebSocketConnection,
+    wrap_client_stream,
+)
 
 from ticketd.rehearsal.answers import Joined, Message, Status
 from ticketd.rehearsal.calls import Api, Call
+from ticketd.rehearsal.client import ByteStream
 from ticketd.rehearsal.measurements import Measurements
 
 SUBSCRIBING: Final = "WS /v1/realtime"
 """What the time from opening a WebSocket to the answer of the subscription is counted under."""
 _HANDSHAKE_SECONDS: Final = 30
+_GOODBYE_SECONDS: Final = 5
+_LOST: Final = (HandshakeError, ConnectionClosed, OSError, trio.BrokenResourceError, msgspec.MsgspecError)
 _QUIET_SECONDS: Final = 120
 """A WebSocket that says nothing for as long is asked no more: the place is polled instead, as a client would."""
 
@@ -68,43 +77,56 @@ async def listen_until_ready(api: Api, place: Place, event_id: str) -> str:
 
     A WebSocket that is refused, silent or closed is noted, and the buyer polls from then on.
     """
-    try:
-        token = await _listen(api, place, event_id)
-    except (HandshakeError, ConnectionClosed, OSError, trio.TooSlowError, msgspec.MsgspecError) as failure:
-        api.notes.odd[f"a WebSocket was lost or refused, and its buyer polled ({_told(failure)})"] += 1
-        token = None
+    token = await _listen(api, place, event_id)
     return token if token is not None else await poll_until_ready(api, place)
 
 
 async def _listen(api: Api, place: Place, event_id: str) -> str | None:
-    origin = api.client.origin
-    scheme = "wss" if origin.tls else "ws"
-    url = f"{scheme}://{origin.authority}/v1/realtime?token={place.queue_token}&device_id={place.device}"
+    """The access token that came over the WebSocket; None if the place is to be polled."""
+    token: str | None = None
+    try:
+        stream = await api.client.open_stream()
+    except OSError as failure:
+        _note_lost(api, failure)
+        return None
+    try:
+        async with stream, trio.open_nursery() as nursery:
+            token = await _converse(api, place, event_id, nursery, stream)
+            nursery.cancel_scope.cancel()
+    except* _LOST as failures:
+        # What reads the socket fails beside what waits for its messages: one loss may be told twice.
+        _note_lost(api, failures.exceptions[0])
+    return token
+
+
+async def _converse(
+    api: Api, place: Place, event_id: str, nursery: trio.Nursery, stream: ByteStream
+) -> str | None:
+    resource = f"/v1/realtime?token={place.queue_token}&device_id={place.device}"
     began = trio.current_time()
+    subscribed = False
     with trio.move_on_after(_HANDSHAKE_SECONDS) as patience:
-        async with open_websocket_url(
-            url, connect_timeout=_HANDSHAKE_SECONDS, disconnect_timeout=_HANDSHAKE_SECONDS
-        ) as socket:
-            await socket.send_message(
-                msgspec.json.encode({"type": "subscribe", "event_id": event_id}).decode()
-            )
-            subscribed = False
-            while True:
-                message = await _next(api, socket)
-                if message.type == "subscribed" and not subscribed:
-                    subscribed = True
-                    api.notes.note_answer(SUBSCRIBING, trio.current_time() - began, 101, "")
-                patience.deadline = trio.current_time() + _QUIET_SECONDS
-                if message.type in {"subscribed", "queue_update"}:
-                    place.see(message.status, message.queue_position)
-                    if message.access_token is not None:
-                        return message.access_token
-                    if place.status == "READY":
-                        return await ask_place(api, place)
-                    if place.status not in {"QUEUED", "LOBBY"}:
-                        return None
+        socket = await wrap_client_stream(nursery, stream, api.client.origin.authority, resource)
+        await socket.send_message(msgspec.json.encode({"type": "subscribe", "event_id": event_id}).decode())
+        while True:
+            message = await _next(api, socket)
+            patience.deadline = trio.current_time() + _QUIET_SECONDS
+            if message.type not in {"subscribed", "queue_update"}:
+                continue
+            if not subscribed:
+                subscribed = True
+                api.notes.note_answer(SUBSCRIBING, trio.current_time() - began, 101, "")
+            place.see(message.status, message.queue_position)
+            if message.access_token is not None or place.status not in {"QUEUED", "LOBBY"}:
+                with trio.move_on_after(_GOODBYE_SECONDS):
+                    await socket.aclose()
+                return message.access_token
     api.notes.odd["a WebSocket said nothing for long, and its buyer polled"] += 1
     return None
+
+
+def _note_lost(api: Api, failure: BaseException) -> None:
+    api.notes.odd[f"a WebSocket was lost or refused, and its buyer polled ({_told(failure)})"] += 1
 
 
 async def _next(api: Api, socket: WebSocketConnection) -> Message:
@@ -113,7 +135,11 @@ async def _next(api: Api, socket: WebSocketConnection) -> Message:
     return message
 
 
-def _told(failure: Exception) -> str:
+def _told(failure: BaseException) -> str:
+    if isinstance(failure, BaseExceptionGroup):
+        return _told(failure.exceptions[0])
+    if isinstance(failure, ConnectionRejected):
+        return f"answered with {failure.status_code}"
     if isinstance(failure, ConnectionClosed) and failure.reason is not None:
         return f"closed with {failure.reason.code}"
     return type(failure).__name__
