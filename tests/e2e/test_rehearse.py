@@ -29,10 +29,8 @@ def rehearse(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_forty_buyers_on_a_daemon_of_its_own(tmp_path: Path) -> None:
     folder = tmp_path / "scratch"
-    done = rehearse(
-        "--buyers", "40", "--seats", "60", "--hold-seconds", "3", "--max-active", "10", "--json", "--data",
-        str(folder), *QUICK,
-    )  # fmt: skip
+    own = ("--seats", "60", "--hold-seconds", "3", "--max-active", "10", "--data", str(folder))
+    done = rehearse("--buyers", "40", "--shares", "realtime=50", "--json", *own, *QUICK)
     assert done.returncode == 0, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     assert report["ok"]
@@ -45,6 +43,8 @@ def test_forty_buyers_on_a_daemon_of_its_own(tmp_path: Path) -> None:
     assert sum(window["let_in"] for window in report["windows"]) == report["let_in"] > 0
     assert report["bearable"]["by_processor_per_minute"] > 0
     assert sum(latency["count"] for latency in report["latencies"]) <= report["requests"] + report["buyers"]
+    assert "WS /v1/realtime" in {latency["endpoint"] for latency in report["latencies"]}
+    assert not [sentence for sentence in report["odd"] if "WebSocket" in sentence]
     assert {"data", "daemon.log", "event.json", "ticketd.toml"} <= {file.name for file in folder.iterdir()}
     verified = ticketd(folder / "data", "verify")
     assert verified.returncode == 0, verified.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import resource
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -183,6 +184,9 @@ def _play(arguments: argparse.Namespace, crowd: CrowdPlan, stage: Stage) -> Play
         time_limit_seconds=arguments.time_limit,
         max_requests=arguments.max_requests,
     )
+    # A connection for each request under way and for each WebSocket; 1024 files are what a shell usually allows.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     progress = Progress(sys.stderr, crowd.buyers)
     try:
         return trio.run(partial(play, stage, make_crowd(crowd), bounds, crowd.seed, progress.show))
