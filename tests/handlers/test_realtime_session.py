@@ -12,8 +12,9 @@ from trio.testing import MockClock
 from config.settings import RateLimitSettings, Settings, StorageSettings
 from storage.engine import Command, Transaction
 from storage.schema.events import KeysChanged
-from storage.schema.ids import EventId
+from storage.schema.ids import EventId, OrderId
 from storage.schema.layout import SIGNING_KEYS, SYSTEM
+from storage.schema.states import OrderState, PaymentState
 from tests.domain.inventory_stage import EVENT_ID, user_id
 from tests.handlers.sale_stage import SaleStage, open_plan, open_sale, unknown_id
 from tests.handlers.socket_stage import Socket, open_socket
@@ -22,7 +23,8 @@ from tests.support.tokens import mint
 from ticketd.credentials.keyring import TokenKind
 from ticketd.front.websocket_app import MessageProblem, SessionEnds
 from ticketd.realtime.connection import SUBSCRIPTIONS_MAX
-from ticketd.realtime.outbox import ANSWERS_MAX
+from ticketd.realtime.outbox import ANSWERS_MAX, LINE_MAX
+from ticketd.realtime.updates import OrderChanged
 
 OTHER_EVENT = EventId(UUID("0190a0b0-0000-7000-8000-0000000000ff"))
 
@@ -230,6 +232,44 @@ async def test_who_does_not_read_is_not_listened_to(autojump_clock: MockClock, t
                 assert (await socket.take())["type"] == "pong"
                 await trio.testing.wait_all_tasks_blocked()
         assert said == 3 * ANSWERS_MAX
+
+
+@pytest.mark.parametrize("orders", [LINE_MAX, LINE_MAX + 1])
+async def test_who_cannot_be_told_everything_is_sent_away(tmp_path: Path, orders: int) -> None:
+    async with open_sale(tmp_path) as stage:
+        socket = await open_user(stage)
+        for number in range(orders):
+            socket.session._connection.put(
+                OrderChanged(
+                    event_id=EVENT_ID,
+                    order_id=OrderId(UUID(int=number)),
+                    state=OrderState.PENDING,
+                    payment_state=PaymentState.AUTHORIZED,
+                    at_ms=0,
+                )
+            )
+        if orders > LINE_MAX:
+            assert socket.session.next_message_nowait() is None
+            with pytest.raises(SessionEnds) as ends:
+                await socket.take()
+            assert ends.value.code == 1013
+        else:
+            assert len(await socket.take_all()) == LINE_MAX
+
+
+async def test_a_failure_here_ends_the_session_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_sale(tmp_path) as stage:
+        socket = await open_user(stage)
+
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(stage.daemon.services.hub, "begin", fail)
+        assert code_of(await socket.subscribe(EVENT_ID)) == "INTERNAL_ERROR"
+        monkeypatch.setattr(socket.session._connection, "_next", fail)
+        with pytest.raises(SessionEnds) as ends:
+            await socket.take()
+        assert ends.value.code == 1011
 
 
 # --- the token's end ------------------------------------------------------------------------------------------------
