@@ -9,9 +9,12 @@ from uuid import UUID
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 from trio.testing import MockClock
 
-from storage.schema.ids import EventId
+from storage.engine import Command, Transaction
+from storage.schema.ids import EventId, ReservationId
+from storage.schema.layout import DUE_RESERVATIONS, RESERVATIONS, event_partition
 from tests.domain.inventory_stage import EVENT_ID, user_id
 from tests.handlers.order_stage import CHALLENGED, DECLINED, open_shop
 from tests.handlers.sale_stage import SaleStage, open_plan, open_sale
@@ -162,6 +165,27 @@ async def test_an_end_that_a_payment_moved_counts(autojump_clock: MockClock, tmp
             await trio.sleep(1)
             assert [one["expires_in_seconds"] for one in await own(socket)] == [60]
             nursery.cancel_scope.cancel()
+
+
+async def test_an_end_that_is_later_than_was_known_counts(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with open_sale(tmp_path) as stage:
+        buyer, socket = await stage.buyer(1), await listen(stage)
+        held = ReservationId(UUID((await stage.reserve(buyer, 1, "Floor/A/1")).json["reservation_id"]))
+        partition = event_partition(EVENT_ID)
+
+        def put_off(tx: Transaction) -> None:
+            hold = RESERVATIONS.get(tx, partition, held)
+            assert hold is not None
+            DUE_RESERVATIONS.remove(tx, partition, hold.due_at_ms, held)
+            later = replace(hold, due_at_ms=hold.due_at_ms + 100_000)
+            RESERVATIONS.put(tx, later, partition, held)
+            DUE_RESERVATIONS.add(tx, partition, later.due_at_ms, held)
+
+        await stage.daemon.services.engine.submit(Command("test", (partition,), put_off))
+        await trio.sleep(639.999)
+        assert await own(socket) == []
+        await trio.sleep(0.001)
+        assert [one["expires_in_seconds"] for one in await own(socket)] == [60]
 
 
 async def test_two_buyers_never_see_each_others_messages(autojump_clock: MockClock, tmp_path: Path) -> None:

@@ -243,6 +243,20 @@ async def test_the_lobby_then_a_place_in_the_line(autojump_clock: MockClock, dae
     assert sorted(one[-1] for one in told) == [("QUEUED", 1), ("QUEUED", 2), ("READY", 0)]
 
 
+async def test_a_draw_is_told_also_while_nobody_is_let_in(autojump_clock: MockClock, daemon: Daemon) -> None:
+    plan = arena_file(
+        sale={"general_sale_start": "2026-07-14T03:34:20Z"},
+        waiting_room=room(lobby_opens="2026-07-14T03:00:00Z"),
+    )
+    line = Room(daemon, await put_plan(daemon, plan))
+    sockets = [await line.listen(await line.join(number)) for number in (1, 2)]
+    paused = await daemon.operator().post(f"/v1/operator/rooms/{line.event_id}", {"pause": True})
+    assert paused.status == 200, paused.body
+    await trio.sleep(70)
+    told = [places(await socket.take_all()) for socket in sockets]
+    assert sorted(told) == [[("QUEUED", 1)], [("QUEUED", 2)]]
+
+
 async def test_a_crowd_is_looked_at_and_everybody_is_told_their_own(
     autojump_clock: MockClock, daemon: Daemon
 ) -> None:
