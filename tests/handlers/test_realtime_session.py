@@ -110,6 +110,10 @@ async def test_what_each_kind_of_token_is_shown(tmp_path: Path) -> None:
             assert shown == wanted
 
 
+def test_the_bounds_are_those_that_clients_are_told() -> None:
+    assert (SUBSCRIPTIONS_MAX, LINE_MAX, ANSWERS_MAX) == (50, 64, 16)
+
+
 async def test_so_many_subscriptions_and_no_more(tmp_path: Path) -> None:
     async with open_sale(tmp_path) as stage:
         events = [EventId(UUID(int=EVENT_ID.int + number)) for number in range(SUBSCRIPTIONS_MAX + 1)]

@@ -149,6 +149,11 @@ async def test_the_turn_is_told_at_once_with_the_token(autojump_clock: MockClock
     assert (ready["access_token"], ready["expires_at"]) == (status["access_token"], status["expires_at"])
     assert ready["expires_at"] == "2026-07-14T03:43:21Z"
     assert await socket.take_all() == []
+    # Another look at the place tells nothing new.
+    watch = socket.session._connection.watch
+    assert watch is not None
+    watch.make_due()
+    assert await socket.take_all() == []
 
 
 async def test_a_window_begins_when_the_turn_is_taken_for_sending_and_not_before(
