@@ -121,10 +121,12 @@ class LogSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RoomSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How often those in line are asked to come again; what differs by event stands in the event itself."""
+    """How often those in line are asked to come again, and whether fewer are let in while payments fail; what differs
+    by event stands in the event itself."""
 
     poll_interval_seconds: bounds.PollSeconds = 30
     poll_interval_max_seconds: bounds.PollSeconds = 120
+    slow_on_payment_trouble: bool = True
 
 
 class RealtimeSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=True):

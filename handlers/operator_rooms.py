@@ -49,6 +49,7 @@ def room_answer(view: Reader, event_id: EventId) -> RoomAnswer:
         paused=room.paused,
         max_active=settings.max_active,
         admit_per_minute=settings.admit_per_minute,
+        slowed_to_per_minute=room.slowed_to_per_minute,
         capacity=settings.capacity,
         lobby=room.lobby,
         waiting=room.waiting,

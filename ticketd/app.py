@@ -33,6 +33,7 @@ from ticketd.rate_limits.addresses import TrustedProxies
 from ticketd.rate_limits.limits import RateLimits
 from ticketd.realtime.hub import Hub, HubParts
 from ticketd.store_metrics import read_store
+from ticketd.tasks.checkout_health import CheckoutHealth
 from ticketd.tasks.payments import DeskParts, PaymentDesk
 from ticketd.tasks.placing import Answers
 from ticketd.views.catalogue import Catalogue
@@ -75,6 +76,11 @@ def _read_limits(limits: RateLimits) -> dict[str, Reading]:
     return {"ticketd_rate_limit_callers": Reading(text, limits.known_callers)}
 
 
+def _read_health(health: CheckoutHealth) -> dict[str, Reading]:
+    text = "Rooms into which fewer are let now, since payments fail."
+    return {"ticketd_room_slowed": Reading(text, health.rooms_slowed)}
+
+
 def _read_hub(hub: Hub) -> dict[str, Reading]:
     return {
         "ticketd_realtime_connections": Reading("WebSockets that are open now.", hub.connection_count),
@@ -99,6 +105,8 @@ def build_services(
         ticket_kid=lambda: keys.ticket_key.kid,
         answers=Answers(created=render_created, refused=render_refused),
     )
+    payments = PaymentDesk(desk)
+    metrics.add_readings(partial(_read_health, payments.health))
     access = AccessDesk(engine, keys, settings.auth)
     positions = Positions(engine)
     hub = Hub(
@@ -122,7 +130,7 @@ def build_services(
         catalogue=Catalogue(engine, clock),
         seat_maps=SeatMaps(engine, clock),
         gateway=outside.gateway,
-        payments=PaymentDesk(desk),
+        payments=payments,
         metrics=metrics,
         access=access,
         hub=hub,

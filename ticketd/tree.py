@@ -2,7 +2,7 @@
 
     signals and the end
     └─ writer                the pinned thread; ends last, once it has committed what was asked of it
-       └─ tasks              time · rooms · holds · payments · transfers · mails · housekeeping · realtime
+       └─ tasks              time · rooms · holds · payments · pacing · transfers · mails · housekeeping · realtime
           └─ listeners       operator · public: they start last and stop first
 
 A task that fails takes the whole tree with it: a half-dead daemon that still answers is the worst state there is. Where
@@ -15,6 +15,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +56,7 @@ from ticketd.tasks.deadlines import run_due_work
 from ticketd.tasks.holds import hold_expiry
 from ticketd.tasks.housekeeping import run_housekeeping
 from ticketd.tasks.mails import mail_delivery
+from ticketd.tasks.pacing import run_pacing
 from ticketd.tasks.rooms import run_rooms
 from ticketd.tasks.timekeeper import Timekeeper, credit_time_down
 from ticketd.tasks.transfers import transfer_expiry
@@ -185,6 +187,8 @@ async def run_tasks(
         await nursery.start(run_due_work, engine, clock, mail_delivery(engine, mailer))
         await nursery.start(run_housekeeping, engine, clock, services.settings)
         await nursery.start(run_realtime, services.hub)
+        pacing = partial(run_pacing, enabled=services.settings.rooms.slow_on_payment_trouble)
+        await nursery.start(pacing, engine, clock, services.payments.health)
         task_status.started()
 
 

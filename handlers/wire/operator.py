@@ -102,13 +102,17 @@ class SetRoomBody(RequestBody, frozen=True, kw_only=True):
 
 
 class RoomAnswer(AnswerBody, frozen=True, kw_only=True):
-    """A waiting room: what is set, and who is in it. ``admitted`` counts everybody ever let in."""
+    """A waiting room: what is set, and who is in it. ``admitted`` counts everybody ever let in.
+
+    ``slowed_to_per_minute`` is how many are let in while payments fail for want of capacity; null while they do not.
+    """
 
     event_id: UUID
     enabled: bool
     paused: bool
     max_active: int
     admit_per_minute: int
+    slowed_to_per_minute: int | None
     capacity: int
     lobby: int
     waiting: int

@@ -176,7 +176,8 @@ class RoomRecord(Record, frozen=True, kw_only=True):
     """The room's counters. ``waiting`` counts QUEUED, ``lobby`` LOBBY, ``active`` READY and SHOPPING; ``admitted`` all
     admissions ever. ``opening_seq`` is the first of the places kept in the line for the lobby, once its list is closed:
     who has a smaller seq stands before the lobby, who has a greater one behind it. ``next_rank`` is the first rank of
-    the draw whose turn has not come yet.
+    the draw whose turn has not come yet. ``slowed_to_per_minute`` is the rate of admission while payments fail for want
+    of capacity, None while it is the settings'.
     """
 
     next_seq: int = 1
@@ -187,6 +188,7 @@ class RoomRecord(Record, frozen=True, kw_only=True):
     paused: bool = False
     opening_seq: int | None = None
     next_rank: int = 0
+    slowed_to_per_minute: int | None = None
 
 
 class DrawRecord(Record, frozen=True, kw_only=True):

@@ -130,7 +130,8 @@ def wrong_types() -> Iterator[object]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_value_of_a_wrong_type_is_refused(name: str) -> None:
     allowed = [value for value in wrong_types() if allows(name, value)]
-    assert allowed == ([True] if name in {"server.metrics_public", "rate_limits.enabled"} else [])
+    switches = {"server.metrics_public", "rate_limits.enabled", "rooms.slow_on_payment_trouble"}
+    assert allowed == ([True] if name in switches else [])
 
 
 @pytest.mark.parametrize(("group", "name", "kind"), SETTINGS, ids=NAMES)

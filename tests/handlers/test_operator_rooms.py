@@ -23,6 +23,7 @@ ROOM = {
     "waiting": 0,
     "active": 0,
     "admitted": 0,
+    "slowed_to_per_minute": None,
 }
 
 

@@ -23,6 +23,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool
     max_active: int
     admit_per_minute: int
+    slowed_to_per_minute: int | None = None
     capacity: int
     lobby: int
     waiting: int
@@ -73,9 +74,10 @@ def run_room(arguments: argparse.Namespace) -> None:
 
 def told_room(room: Room) -> str:
     """A room's limits and counts in one line."""
+    slowed = "" if room.slowed_to_per_minute is None else f", slowed to {room.slowed_to_per_minute}"
     return (
         f"{room.active} of {room.max_active} shop, {room.waiting + room.lobby} of {room.capacity} wait, "
-        f"{room.admit_per_minute} a minute are let in"
+        f"{room.admit_per_minute} a minute are let in{slowed}"
     )
 
 

@@ -88,6 +88,8 @@ _HEAD = ("EVENT", "STATUS", "DATE", "FREE", "HELD", "SOLD", "BLOCKED", "WAIT", "
 def _row(event: _Event) -> tuple[object, ...]:
     seats, room = event.seats, event.room
     state = "off" if not room.enabled else "paused" if room.paused else "open"
+    if state == "open" and room.slowed_to_per_minute is not None:
+        state = f"slowed to {room.slowed_to_per_minute}/min"
     return (
         event.event_id,
         event.status,

@@ -111,6 +111,12 @@ class RoomReading:
         behind_lobby = self.lobby_is_over or self.lobby_is_closed
         return self.room.waiting + (self.room.lobby if behind_lobby else 0)
 
+    @property
+    def rate_per_minute(self) -> int:
+        """How many are let in in a minute: as many as the settings say, or fewer while payments fail."""
+        most, slowed = self.sale.room.admit_per_minute, self.room.slowed_to_per_minute
+        return most if slowed is None else min(most, slowed)
+
     def next_slot_ms(self) -> int | None:
         """When the next buyer may be let in: ``now_ms``, or later by the rate; None while there is no place for one."""
         settings = self.sale.room
@@ -120,7 +126,7 @@ class RoomReading:
             return self.now_ms
         if self.room.active >= settings.max_active:
             return None
-        rivals = self.room.admitted + 1 - settings.admit_per_minute
+        rivals = self.room.admitted + 1 - self.rate_per_minute
         at_ms = ADMISSIONS.get(self._reader, self.partition, rivals) if rivals >= 1 else None
         return self.now_ms if at_ms is None else max(self.now_ms, at_ms + RATE_WINDOW_MS)
 

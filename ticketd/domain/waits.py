@@ -8,7 +8,6 @@ from typing import Final
 from storage.engine import Reader
 from storage.schema.ids import EventId
 from storage.schema.layout import ADMISSIONS
-from storage.schema.records import RoomSettings
 from ticketd.domain.admission import ADMISSIONS_KEPT_MS
 from ticketd.domain.room_book import RATE_WINDOW_MS, RoomReading
 
@@ -46,10 +45,10 @@ def whole_minutes(duration_ms: int) -> int:
 def _admissions_per_ms(reading: RoomReading, reader: Reader) -> float:
     """How fast the line moves. The newest admissions are looked at by their ordinals: as many as five minutes can hold,
     or half of them, and so on, until the oldest of them is recent enough."""
-    settings = reading.sale.room
-    expected = _expected_per_ms(settings)
-    fastest = settings.admit_per_minute / RATE_WINDOW_MS
-    seen = min(reading.room.admitted, settings.admit_per_minute * (SEEN_WINDOW_MS // RATE_WINDOW_MS))
+    rate_per_minute = reading.rate_per_minute
+    expected = _expected_per_ms(reading)
+    fastest = rate_per_minute / RATE_WINDOW_MS
+    seen = min(reading.room.admitted, rate_per_minute * (SEEN_WINDOW_MS // RATE_WINDOW_MS))
     while seen > 0:
         first_ms = ADMISSIONS.get(reader, reading.partition, reading.room.admitted - seen + 1)
         if first_ms is not None and first_ms > reading.now_ms - ADMISSIONS_KEPT_MS:
@@ -60,7 +59,9 @@ def _admissions_per_ms(reading: RoomReading, reader: Reader) -> float:
     return expected
 
 
-def _expected_per_ms(settings: RoomSettings) -> float:
-    """What the settings alone let expect: the rate, or each place falling free once in a shopping window."""
+def _expected_per_ms(reading: RoomReading) -> float:
+    """What can be expected without a look at who was let in: the rate, or each place falling free once in a shopping
+    window."""
+    settings = reading.sale.room
     by_places = settings.max_active / (settings.access_seconds * 1000)
-    return min(settings.admit_per_minute / RATE_WINDOW_MS, by_places)
+    return min(reading.rate_per_minute / RATE_WINDOW_MS, by_places)

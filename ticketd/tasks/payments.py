@@ -26,6 +26,7 @@ from ticketd.domain.checkout import BeginCheckout, OrderStep
 from ticketd.domain.settlement import wake_order
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.ports.payments import PaymentGateway
+from ticketd.tasks.checkout_health import CheckoutHealth
 from ticketd.tasks.gateway_calls import GatewayCalls
 from ticketd.tasks.jobs import Job
 from ticketd.tasks.placing import Answers, PlacedAnswer, Placing
@@ -56,11 +57,13 @@ class PaymentDesk:
 
     def __init__(self, parts: DeskParts) -> None:
         payments = parts.settings.payments
+        self.health = CheckoutHealth()
+        """Whether checkouts find the gateway able to take them."""
         self._engine = parts.engine
         self._timeout_ms = payments.timeout_seconds * 1000
         self._calls = GatewayCalls(parts.gateway, payments.timeout_seconds)
         keep_ms = parts.settings.idempotency.retention_seconds * 1000
-        self._placing = Placing(parts.engine, self._calls, parts.answers, keep_ms)
+        self._placing = Placing(parts.engine, self._calls, parts.answers, keep_ms, self.health)
         settling = Settling(
             parts.engine,
             self._calls,

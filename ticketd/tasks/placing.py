@@ -41,6 +41,7 @@ from ticketd.ports.payments import (
     Declined,
     GatewayUnavailable,
 )
+from ticketd.tasks.checkout_health import CheckoutHealth
 from ticketd.tasks.gateway_calls import GatewayCalls
 
 T = TypeVar("T")
@@ -75,11 +76,19 @@ class PlacedAnswer:
 class Placing:
     """Places orders. ``keep_ms`` is how long the outcome of a request with an Idempotency-Key is kept."""
 
-    def __init__(self, engine: Engine, calls: GatewayCalls, answers: Answers, keep_ms: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        calls: GatewayCalls,
+        answers: Answers,
+        keep_ms: int,
+        health: CheckoutHealth | None = None,
+    ) -> None:
         self._engine = engine
         self._calls = calls
         self._answers = answers
         self._keep_ms = keep_ms
+        self._health = health or CheckoutHealth()
 
     async def place(self, begin: BeginCheckout) -> PlacedAnswer:
         """Pays a hold. With ``begin.reply`` every outcome that is kept is an answer, and none is raised.
@@ -94,6 +103,7 @@ class Placing:
         try:
             outcome = await self._calls.authorise(begun)
         except GatewayUnavailable as trouble:
+            self._health.note_failure()
             _log.warning("gateway unreachable", order_id=str(begin.order_id), problem=str(trouble))
             step = OrderStep(event_id=begin.event_id, order_id=begin.order_id)
             recheck_ms = RECHECK_MS if trouble.effect_possible else None
@@ -105,6 +115,8 @@ class Placing:
                 may_use_reserve=True,
             )
             raise Refusal(ErrorCode.PAYMENT_UNAVAILABLE) from None
+        if begun.total_minor:
+            self._health.note_success()
         answer = await self.record(begin.event_id, begun, outcome)
         if isinstance(answer, Refusal):
             raise answer
