@@ -122,6 +122,17 @@ async def test_who_subscribes_late_is_told_of_the_holds_that_live(
         assert await own(over) == []
 
 
+async def test_what_is_in_line_of_an_event_goes_with_its_subscription(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_sale(tmp_path, open_plan(hold_seconds=30)) as stage:
+        buyer, socket = await stage.buyer(1), await listen(stage)
+        await stage.reserve(buyer, 1, "Floor/A/1")
+        await trio.testing.wait_all_tasks_blocked()
+        await socket.say(type="unsubscribe", event_id=str(EVENT_ID))
+        assert [one["type"] for one in await socket.take_all()] == ["unsubscribed"]
+
+
 async def test_a_slow_reader_is_told_how_long_is_left_when_it_reads(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
