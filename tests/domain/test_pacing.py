@@ -140,3 +140,17 @@ async def test_the_estimate_of_the_wait_follows(tmp_path: Path) -> None:
         for _ in range(4):
             await slow(stage)
         assert estimate() >= 15 * before
+
+
+async def test_the_estimate_is_no_faster_than_the_lowered_rate_though_many_were_let_in(
+    tmp_path: Path,
+) -> None:
+    with staged(tmp_path) as (stage, _):
+        await stage.set_sale(with_room(admit_per_minute=160, max_active=10_000))
+        await stage.join_many(range(1, 160))
+        for _ in range(4):
+            await slow(stage)
+        with stage.engine.snapshot(stage.partition) as view:
+            reading = RoomReading.of(view, stage.event_id, view.now_ms)
+            assert reading is not None
+            assert wait_ms(reading, view, 10) >= MINUTE_MS
