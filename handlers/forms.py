@@ -18,6 +18,8 @@ from handlers.router import Router
 from ticketd.errors import ErrorCode, Refusal
 
 MIN_COMPRESSED_BYTES: Final = 1024
+MAX_COMPRESSED_BYTES: Final = 8 * 1024 * 1024
+"""A longer body goes as it is: compressing it would hold up everybody else."""
 _GZIP_LEVEL: Final = 4
 _ZSTD_LEVEL: Final = 3
 _MAX_AGE: Final = "600"
@@ -157,6 +159,6 @@ def _without(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 def _may_compress(reply: Reply) -> bool:
     return (
         reply.status == 200
-        and len(reply.body) >= MIN_COMPRESSED_BYTES
+        and MIN_COMPRESSED_BYTES <= len(reply.body) <= MAX_COMPRESSED_BYTES
         and reply.content_type.startswith(_COMPRESSIBLE)
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from handlers.claim_page import show_claim
+from handlers.draws import get_draw
 from handlers.endpoint import (
     BROWSING,
     JOINING,
@@ -44,7 +45,7 @@ from handlers.wire.events import EventAnswer, EventList, EventQuery
 from handlers.wire.inventory import ReservationAnswer, ReserveBody, SeatMapAnswer, SeatMapQuery
 from handlers.wire.orders import CreateOrder, OrderCancelled, OrderCreated, OrderDetails, OrderList
 from handlers.wire.payment_methods import AddPaymentMethodBody, PaymentMethodAnswer, PaymentMethodList
-from handlers.wire.queue import JoinAnswer, JoinQueue, StatusAnswer, StatusQuery
+from handlers.wire.queue import DrawAnswer, DrawQuery, JoinAnswer, JoinQueue, StatusAnswer, StatusQuery
 from handlers.wire.sessions import CreateSession, SessionAnswer
 from handlers.wire.tickets import TicketKeys, TicketList, TicketsQuery
 from handlers.wire.transfers import (
@@ -144,6 +145,23 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         status=204,
         errors=(ErrorCode.QUEUE_ENTRY_EXPIRED,),
         idempotent=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/queue/draw",
+        function=get_draw,
+        part="queue",
+        summary="Get what the draw of a lobby can be checked with",
+        credential=BROWSING,
+        rate=RateClass.OTHER,
+        query=DrawQuery,
+        answer=DrawAnswer,
+        errors=(
+            ErrorCode.INVALID_EVENT_ID,
+            ErrorCode.SALE_NOT_OPEN,
+            ErrorCode.NOT_FOUND,
+            ErrorCode.OVERLOADED,
+        ),
     ),
     # --- events ---
     Endpoint(

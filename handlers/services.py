@@ -19,6 +19,7 @@ from ticketd.rate_limits.limits import RateLimits
 from ticketd.realtime.hub import Hub
 from ticketd.tasks.payments import PaymentDesk
 from ticketd.views.catalogue import Catalogue
+from ticketd.views.draw_texts import DrawWriter
 from ticketd.views.key_book import KeyBook
 from ticketd.views.positions import Positions
 from ticketd.views.seat_maps import SeatMaps
@@ -35,6 +36,7 @@ class Services:
     clock: Clock
     keys: KeyBook
     positions: Positions
+    draw_writer: DrawWriter
     catalogue: Catalogue
     seat_maps: SeatMaps
     gateway: PaymentGateway

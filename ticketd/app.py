@@ -37,6 +37,7 @@ from ticketd.tasks.checkout_health import CheckoutHealth
 from ticketd.tasks.payments import DeskParts, PaymentDesk
 from ticketd.tasks.placing import Answers
 from ticketd.views.catalogue import Catalogue
+from ticketd.views.draw_texts import DrawWriter
 from ticketd.views.key_book import KeyBook
 from ticketd.views.positions import Positions
 from ticketd.views.seat_maps import SeatMaps
@@ -127,6 +128,7 @@ def build_services(
         clock=clock,
         keys=keys,
         positions=positions,
+        draw_writer=DrawWriter(engine),
         catalogue=Catalogue(engine, clock),
         seat_maps=SeatMaps(engine, clock),
         gateway=outside.gateway,

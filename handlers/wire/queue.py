@@ -40,6 +40,34 @@ class JoinAnswer(AnswerBody, frozen=True, kw_only=True):
     entry_id: UUID
 
 
+class DrawQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which event's draw; ``full`` also asks for the two lists, once they are public."""
+
+    event_id: Annotated[
+        str,
+        msgspec.Meta(description="The event's id (a UUID)", extra_json_schema={"format": "uuid"}),
+    ]
+    full: bool = False
+
+
+class DrawAnswer(AnswerBody, frozen=True, kw_only=True):
+    """The draw of an event's lobby. ``commitment`` is the SHA-256 of the 32 bytes of the seed, in hex.
+
+    COMMITTED: ``entry_count`` is how many are in the lobby. DRAWN: ``seed`` is told; with ``full=true`` also the
+    ``entry_id`` of everybody, in order of joining (``entries``) and as drawn (``order``). ``ticketd verify-draw``
+    checks the full answer.
+    """
+
+    event_id: UUID
+    status: str
+    algorithm: str
+    commitment: str
+    entry_count: int
+    seed: str | msgspec.UnsetType = msgspec.UNSET
+    entries: list[UUID] | msgspec.UnsetType = msgspec.UNSET
+    order: list[UUID] | msgspec.UnsetType = msgspec.UNSET
+
+
 class StatusQuery(msgspec.Struct, frozen=True, kw_only=True):
     """The queue token, unless it comes in the Authorization header."""
 

@@ -68,6 +68,7 @@ SAMPLES: Final[dict[str, Callable[[World], Sample]]] = {
             "device_fingerprint": "device-of-waiter",
         },
     ),
+    "get_draw": lambda w: Sample(w.daemon.client(), {}, query=f"?event_id={w.ids['lobby_event']}&full=true"),
     "queue_status": lambda w: Sample(w.waiter, {}),
     "leave_queue": lambda w: Sample(w.waiter, {}),
     "open_realtime": lambda w: Sample(w.daemon.client(), {}),

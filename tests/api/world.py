@@ -78,6 +78,12 @@ async def _furnish(daemon: Daemon) -> World:
     other = arena_file(name="Another night", waiting_room=room(max_active=1))
     other_event_id = await put_plan(daemon, other)
     ids = {"deletable_event": str(await put_plan(daemon, arena_file(name="A night that nobody wants")))}
+    lobby = arena_file(
+        name="A night with a lobby",
+        sale={"general_sale_start": "2026-12-01T10:00:00Z"},
+        waiting_room=room(lobby_opens="2026-01-05T10:00:00Z"),
+    )
+    ids["lobby_event"] = str(await put_plan(daemon, lobby))
 
     shopping, _ = await enter(daemon, event_id, OWNER)
     owner = daemon.client().with_token(mint(daemon, TokenKind.USER, user=OWNER, ttl_seconds=86_400))

@@ -8,7 +8,19 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from config.settings import LogSettings
-from ticketd.cli import config, import_, keys, rehearse, room, serve, status, token, verify, version
+from ticketd.cli import (
+    config,
+    import_,
+    keys,
+    rehearse,
+    room,
+    serve,
+    status,
+    token,
+    verify,
+    verify_draw,
+    version,
+)
 from ticketd.cli.failures import EXIT_USAGE, told_plainly
 from ticketd.logs import set_up_logs
 
@@ -44,7 +56,19 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, import_, keys, token, room, status, verify, rehearse, config, version):
+    for command in (
+        serve,
+        import_,
+        keys,
+        token,
+        room,
+        status,
+        verify,
+        verify_draw,
+        rehearse,
+        config,
+        version,
+    ):
         command.add_command(commands)
     return parser
 
