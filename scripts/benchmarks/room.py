@@ -59,17 +59,20 @@ class EarlierClock(SystemClock):
 
 
 class LongestStep(trio.abc.Instrument):
-    """How long, in seconds, the event loop was held at most by one step of one task."""
+    """How much CPU time, in seconds, the longest step of one task took: so long, at least, the event loop was held."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._began = time.perf_counter()
+        self.task = ""
+        self._began = time.thread_time()
 
-    def before_task_step(self, task: object) -> None:
-        self._began = time.perf_counter()
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._began = time.thread_time()
 
-    def after_task_step(self, task: object) -> None:
-        self.seconds = max(self.seconds, time.perf_counter() - self._began)
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        seconds = time.thread_time() - self._began
+        if seconds > self.seconds:
+            self.seconds, self.task = seconds, task.name
 
 
 def plan(opens_ms: int) -> EventPlan:
@@ -148,7 +151,8 @@ async def draw(engine: InlineEngine, clock: SystemClock, shown: list[EntryId]) -
     trio.lowlevel.remove_instrument(longest)
     unsubscribe()
     line("draw of the lobby", took[0], "s")
-    line("  longest step of the event loop meanwhile", longest.seconds * 1000, "ms")
+    line("  longest step of the event loop meanwhile", longest.seconds * 1000, "ms", 20)
+    print(f"  that was a step of: {longest.task}")
     positions.close()
     read_places(engine, shown)
 
