@@ -66,6 +66,17 @@ async def capture(gateway: PaymentGateway, *, amount_minor: int = TOTAL_MINOR) -
     return payment_ref
 
 
+async def list_all(gateway: PaymentGateway, *, since_ms: int) -> list[PaymentSnapshot]:
+    """All payments that were begun since then, from all pages."""
+    found: list[PaymentSnapshot] = []
+    page = await gateway.list_payments(since_ms)
+    found.extend(page.payments)
+    while page.next_cursor is not None:
+        page = await gateway.list_payments(since_ms, page.next_cursor)
+        found.extend(page.payments)
+    return found
+
+
 async def snapshot(gateway: PaymentGateway, payment_ref: str) -> PaymentSnapshot:
     """The payment as it stands; it must be there."""
     found = await gateway.fetch(payment_ref)

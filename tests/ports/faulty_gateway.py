@@ -18,7 +18,9 @@ from ticketd.ports.payments import (
     GatewayUnavailable,
     MethodOutcome,
     PaymentGateway,
+    PaymentPage,
     PaymentSnapshot,
+    Refunded,
     RefundOutcome,
     VoidOutcome,
 )
@@ -141,3 +143,9 @@ class FaultyGateway:
 
     async def find_by_order(self, order_id: OrderId) -> PaymentSnapshot | None:
         return await self._pass_on("find_by_order", None, lambda: self._inner.find_by_order(order_id))
+
+    async def list_refunds(self, payment_ref: str) -> tuple[Refunded, ...]:
+        return await self._pass_on("list_refunds", None, lambda: self._inner.list_refunds(payment_ref))
+
+    async def list_payments(self, since_ms: int, cursor: str | None = None) -> PaymentPage:
+        return await self._pass_on("list_payments", None, lambda: self._inner.list_payments(since_ms, cursor))

@@ -16,6 +16,7 @@ from tests.ports.charges import (
     authorise,
     capture,
     charge_of,
+    list_all,
     new_key,
     new_order,
     snapshot,
@@ -40,6 +41,9 @@ from ticketd.ports.payments import (
     Voided,
     VoidRefused,
 )
+
+FAR_FUTURE_MS = 4_102_444_800_000
+"""The year 2100."""
 
 
 class PaymentContract:
@@ -281,6 +285,44 @@ class PaymentContract:
             seen.append(outcome)
         assert [type(outcome) for outcome in seen] == [Declined, Authorised]
         assert await gateway.find_by_order(new_order()) is None
+
+    async def test_all_refunds_of_a_payment_are_told_oldest_first(self, gateway: PaymentGateway) -> None:
+        payment_ref, other_ref = await capture(gateway), await capture(gateway)
+        assert await gateway.list_refunds(payment_ref) == ()
+        made = [await gateway.refund(payment_ref, part_minor, new_key()) for part_minor in (700, 1, 2_000)]
+        await gateway.refund(payment_ref, TOTAL_MINOR, new_key())  # Refused, so no refund.
+        assert await gateway.list_refunds(payment_ref) == tuple(made)
+        assert (await snapshot(gateway, payment_ref)).refunded_minor == 2_701
+        assert await gateway.list_refunds(other_ref) == ()
+
+    async def test_an_unknown_payment_has_no_refunds(self, gateway: PaymentGateway) -> None:
+        for payment_ref in ("pi_unknown", "", "pi_\ud800", "pi_\u00e9"):
+            assert await gateway.list_refunds(payment_ref) == ()
+
+    async def test_every_payment_is_listed_once_whatever_became_of_it(self, gateway: PaymentGateway) -> None:
+        refs = [await authorise(gateway) for _ in range(3)]
+        await gateway.capture(refs[1], TOTAL_MINOR, new_key())
+        await gateway.refund(refs[1], 1_000, new_key())
+        await gateway.void(refs[2], new_key())
+        for token in ("tok_threeDSecure2Required", "tok_chargeDeclined"):
+            outcome = await gateway.authorise(charge_of(await add_card(gateway, token)), new_key())
+            assert isinstance(outcome, ActionRequired | Declined)
+            assert outcome.payment_ref is not None
+            refs.append(outcome.payment_ref)
+        listed = await list_all(gateway, since_ms=0)
+        found = {payment.payment_ref: payment for payment in listed}
+        assert len(found) == len(listed)
+        for payment_ref in refs:
+            assert found[payment_ref] == await gateway.fetch(payment_ref)
+
+    async def test_nothing_was_begun_in_the_far_future(self, gateway: PaymentGateway) -> None:
+        await authorise(gateway)
+        assert await list_all(gateway, since_ms=FAR_FUTURE_MS) == []
+
+    @pytest.mark.parametrize("cursor", ["", "no cursor", "-1", "\u0663", "9" * 400])
+    async def test_a_cursor_that_was_not_given_out(self, gateway: PaymentGateway, cursor: str) -> None:
+        with pytest.raises(ValueError, match="cursor"):
+            await gateway.list_payments(0, cursor)
 
     # --- keys -----------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import trio
 import trio.testing
 
 from storage.schema.ids import OrderId
-from tests.ports.charges import TOTAL_MINOR, add_card, authorise, charge_of, new_key, snapshot
+from tests.ports.charges import TOTAL_MINOR, add_card, authorise, charge_of, list_all, new_key, snapshot
 from tests.ports.payment_contract import PaymentContract
 from ticketd.ports.payments import (
     ActionRequired,
@@ -30,7 +30,7 @@ from ticketd.ports.payments import (
     IdempotencyMismatch,
     PaymentGateway,
 )
-from ticketd.ports.sandbox_bank import FAILED_ACTION_CODE, LARGEST_AMOUNT_MINOR
+from ticketd.ports.sandbox_bank import FAILED_ACTION_CODE, LARGEST_AMOUNT_MINOR, PAGE_PAYMENTS
 from ticketd.ports.sandbox_payments import ActionOutcome, SandboxGateway
 
 NOW_MS = int(datetime.datetime(2026, 1, 8, 10, 5, tzinfo=datetime.UTC).timestamp() * 1000)
@@ -359,3 +359,23 @@ async def test_a_batch_that_fails_fails_for_each_of_its_calls(gateway: SandboxGa
     assert not any(error.effect_possible for error in errors)
     await call()
     assert len(errors) == 5
+
+
+# --- the list of payments ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [PAGE_PAYMENTS - 1, PAGE_PAYMENTS, PAGE_PAYMENTS + 1])
+async def test_the_list_comes_in_pages(path: Path, count: int) -> None:
+    with contextlib.closing(open_gateway(path, inline=True)) as gateway:
+        card = await add_card(gateway)
+        made = [await gateway.authorise(charge_of(card), new_key()) for _ in range(count)]
+        first = await gateway.list_payments(0)
+        assert len(first.payments) == min(count, PAGE_PAYMENTS)
+        listed = await list_all(gateway, since_ms=0)
+        assert [payment.payment_ref for payment in listed] == [outcome.payment_ref for outcome in made]
+
+
+@pytest.mark.parametrize(("since_ms", "count"), [(NOW_MS - 1, 1), (NOW_MS, 1), (NOW_MS + 1, 0)])
+async def test_the_list_begins_at_its_time(gateway: SandboxGateway, since_ms: int, count: int) -> None:
+    await authorise(gateway)
+    assert len(await list_all(gateway, since_ms=since_ms)) == count

@@ -47,6 +47,12 @@ class ClosedGateway:
     async def find_by_order(self, order_id: OrderId) -> None:
         _refuse()
 
+    async def list_refunds(self, payment_ref: str) -> NoReturn:
+        _refuse()
+
+    async def list_payments(self, since_ms: int, cursor: str | None = None) -> NoReturn:
+        _refuse()
+
 
 class ClosedMailer:
     """A ``Mailer`` that cannot be reached."""

@@ -190,6 +190,14 @@ class PaymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     redirect_url: str | None = None
 
 
+class PaymentPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the list of payments. ``next_cursor`` asks for the part after it; None at the end. A page may be empty
+    and yet not the last."""
+
+    payments: tuple[PaymentSnapshot, ...]
+    next_cursor: str | None
+
+
 MethodOutcome: TypeAlias = CardAdded | MethodRefused
 AuthoriseOutcome: TypeAlias = Authorised | Declined | ActionRequired
 CaptureOutcome: TypeAlias = Captured | CaptureRefused
@@ -263,4 +271,17 @@ class PaymentGateway(Protocol):
 
         None is no proof that none will come: a call may be on its way still, and a gateway's search may lag
         by minutes. What settles it is to authorise again with the same key.
+        """
+
+    async def list_refunds(self, payment_ref: str) -> tuple[Refunded, ...]:
+        """All refunds of a payment, oldest first, also those that somebody made by hand at the gateway; without those
+        that failed. Their sum is the snapshot's ``refunded_minor``. None of an unknown payment."""
+
+    async def list_payments(self, since_ms: int, cursor: str | None = None) -> PaymentPage:
+        """The payments that were begun at ``since_ms`` (milliseconds UTC) or later and name an order, page by page, in
+        an order of the gateway's own: each once, whatever became of it. What names no order is somebody else's, and is
+        left out.
+
+        ``cursor`` is the ``next_cursor`` of the page before; another one is a ValueError. A payment that is begun
+        while pages are read may be missing.
         """

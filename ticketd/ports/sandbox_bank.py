@@ -34,6 +34,7 @@ from ticketd.ports.payments import (
     MethodRefused,
     OperationRefusal,
     Outcome,
+    PaymentPage,
     PaymentSnapshot,
     Refunded,
     RefundOutcome,
@@ -50,6 +51,9 @@ LARGEST_AMOUNT_MINOR: Final = 99_999_999
 
 CARD_YEARS: Final = 3
 """A test card runs out in December, this many years after the one in which it was added."""
+
+PAGE_PAYMENTS: Final = 100
+"""Payments in a page of the list, as with Stripe."""
 
 FAILED_ACTION_CODE: Final = "payment_intent_authentication_failure"
 
@@ -226,6 +230,21 @@ class SandboxBank:
         """As PaymentGateway.find_by_order."""
         return _snapshot(self._ledger.newest_payment_of(order_id))
 
+    def list_refunds(self, payment_ref: str) -> tuple[Refunded, ...]:
+        """As PaymentGateway.list_refunds."""
+        return tuple(
+            Refunded(ref, amount_minor) for ref, amount_minor in self._ledger.refunds_of(payment_ref)
+        )
+
+    def list_payments(self, since_ms: int, after: int) -> PaymentPage:
+        """As PaymentGateway.list_payments, behind the payment with the number ``after``."""
+        rows = self._ledger.payments_after(after, since_ms, PAGE_PAYMENTS)
+        is_full = len(rows) == PAGE_PAYMENTS
+        return PaymentPage(
+            payments=tuple(_seen(row) for _, row in rows),
+            next_cursor=str(rows[-1][0]) if is_full else None,
+        )
+
     # --- the buyer's challenge ------------------------------------------------------------------------------
 
     def describe_action(self, payment_ref: str) -> SandboxAction | None:
@@ -281,8 +300,10 @@ class SandboxBank:
 
 
 def _snapshot(payment: PaymentRow | None) -> PaymentSnapshot | None:
-    if payment is None:
-        return None
+    return None if payment is None else _seen(payment)
+
+
+def _seen(payment: PaymentRow) -> PaymentSnapshot:
     state = payment.state
     return PaymentSnapshot(
         payment_ref=payment.ref,

@@ -98,6 +98,8 @@ class SandboxLedger:
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        # An index is no part of the form: a file of before gets it too.
+        self._db.execute("CREATE INDEX IF NOT EXISTS refunds_of_payment ON refunds (payment_ref)")
         self._db.execute("COMMIT")
 
     def close(self) -> None:
@@ -196,6 +198,23 @@ class SandboxLedger:
     def add_refund(self, ref: str, payment_ref: str, amount_minor: int, now_ms: int) -> None:
         """Keeps a refund."""
         self._db.execute("INSERT INTO refunds VALUES (?, ?, ?, ?)", (ref, payment_ref, amount_minor, now_ms))
+
+    def refunds_of(self, payment_ref: str) -> list[tuple[str, int]]:
+        """The reference and the amount of each refund of a payment, oldest first."""
+        if not payment_ref.isascii():
+            return []
+        return self._db.execute(
+            "SELECT ref, amount_minor FROM refunds WHERE payment_ref = ? ORDER BY rowid", (payment_ref,)
+        ).fetchall()
+
+    def payments_after(self, seq: int, since_ms: int, limit: int) -> list[tuple[int, PaymentRow]]:
+        """The payments behind number ``seq`` that were begun at ``since_ms`` or later, with their numbers."""
+        rows: list[tuple[int, str]] = self._db.execute(
+            "SELECT seq, payment FROM payments WHERE seq > ?"
+            " AND json_extract(payment, '$.created_at_ms') >= ? ORDER BY seq LIMIT ?",
+            (seq, since_ms, limit),
+        ).fetchall()
+        return [(number, _PAYMENT.decode(text)) for number, text in rows]
 
 
 _PAYMENT: Final = msgspec.json.Decoder(PaymentRow)

@@ -25,7 +25,9 @@ from ticketd.ports.payments import (
     GatewayUnavailable,
     IdempotencyMismatch,
     MethodOutcome,
+    PaymentPage,
     PaymentSnapshot,
+    Refunded,
     RefundOutcome,
     VoidOutcome,
     check_amount,
@@ -37,6 +39,7 @@ from ticketd.ports.sandbox_ledger import SandboxLedger
 __all__ = ["ActionOutcome", "SandboxAction", "SandboxGateway"]
 
 _MOST_TOGETHER: Final = 256
+_CURSOR_DIGITS: Final = 19
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -88,6 +91,14 @@ def _raiser(error: Exception) -> Callable[[], NoReturn]:
         raise error
 
     return raise_it
+
+
+def _seq_of(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < _CURSOR_DIGITS):
+        raise ValueError("no such cursor was given out")
+    return int(cursor)
 
 
 class SandboxGateway:
@@ -166,6 +177,15 @@ class SandboxGateway:
     async def find_by_order(self, order_id: OrderId) -> PaymentSnapshot | None:
         """As PaymentGateway.find_by_order; it does not lag."""
         return await self._ask(lambda: self._bank.find_by_order(order_id))
+
+    async def list_refunds(self, payment_ref: str) -> tuple[Refunded, ...]:
+        """As PaymentGateway.list_refunds."""
+        return await self._ask(lambda: self._bank.list_refunds(payment_ref))
+
+    async def list_payments(self, since_ms: int, cursor: str | None = None) -> PaymentPage:
+        """As PaymentGateway.list_payments, in the order in which they were begun."""
+        after = _seq_of(cursor)
+        return await self._ask(lambda: self._bank.list_payments(since_ms, after))
 
     # --- the buyer's challenge ------------------------------------------------------------------------------
 
