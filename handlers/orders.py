@@ -209,6 +209,7 @@ def _next_action(reader: Reader, event_id: EventId, order: OrderRecord) -> NextA
         type=kind,
         redirect_url=order.redirect_url,
         expires_at=time_text(order.created_at_ms if hold is None else hold.expires_at_ms),
+        client_secret=msgspec.UNSET if order.client_secret is None else order.client_secret,
     )
 
 

@@ -18,13 +18,14 @@ from ticketd.domain.payment_methods import (
     AddPaymentMethod,
     RemovePaymentMethod,
     add_payment_method,
+    find_customer,
     find_payment_method,
     list_payment_methods,
     remove_payment_method,
 )
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.ids import new_id
-from ticketd.ports.payments import GatewayUnavailable, MethodRefused
+from ticketd.ports.payments import GatewayUnavailable, MethodRefused, MethodRequest
 
 
 async def create_payment_method(services: Services, call: Call[AddPaymentMethodBody]) -> Reply:
@@ -81,9 +82,13 @@ async def _add_card(services: Services, call: Call[AddPaymentMethodBody]) -> Rep
     # With an Idempotency-Key a repeated request, but no other one, asks the gateway under the same key again.
     again = call.idempotent
     key = uuid4().hex if again is None else f"{again.digest.hex()}:{again.fingerprint.hex()}"
+    user_id, gateway = call.principal.user_id, services.gateway
+    with services.engine.snapshot(buyer_partition(user_id)) as view:
+        customer_ref = find_customer(view, user_id, gateway.name)
+    request = MethodRequest(card_token=call.body.card_token, user_id=user_id, customer_ref=customer_ref)
     try:
         outcome = await services.payments.call_gateway(
-            lambda: services.gateway.describe_method(call.body.card_token, f"method:{key}")
+            lambda: gateway.describe_method(request, f"method:{key}")
         )
     except GatewayUnavailable:
         raise Refusal(ErrorCode.PAYMENT_UNAVAILABLE) from None
@@ -91,15 +96,16 @@ async def _add_card(services: Services, call: Call[AddPaymentMethodBody]) -> Rep
         raise Refusal(ErrorCode.INVALID_PAYMENT_METHOD)
     address = call.body.billing_address
     command = AddPaymentMethod(
-        user_id=call.principal.user_id,
+        user_id=user_id,
         payment_method_id=PaymentMethodId(new_id()),
-        gateway=services.gateway.name,
+        gateway=gateway.name,
         method_ref=outcome.gateway_method_ref,
         brand=outcome.brand,
         last_four=outcome.last_four,
         expiry_month=outcome.expiry_month,
         expiry_year=outcome.expiry_year,
         billing_address=None if address is None else stored_address(address),
+        customer_ref=outcome.customer_ref,
     )
 
     def decide(tx: Transaction) -> PaymentMethodRecord:

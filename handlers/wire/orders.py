@@ -39,11 +39,13 @@ class OrderSeat(AnswerBody, frozen=True, kw_only=True):
 
 
 class NextAction(AnswerBody, frozen=True, kw_only=True):
-    """What the buyer has to do before the payment goes on, until ``expires_at``."""
+    """What the buyer has to do before the payment goes on, until ``expires_at``. With ``client_secret`` a page of
+    one's own can let the buyer act, by the payment gateway's script, instead of a redirection."""
 
     type: Literal["REDIRECT"]
     redirect_url: str
     expires_at: Time
+    client_secret: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class OrderCreated(AnswerBody, frozen=True, kw_only=True):

@@ -117,6 +117,7 @@ PAYMENT_METHODS: Final = Table(100, "payment_methods", PaymentMethodRecord)  # (
 BUYER_ORDERS: Final = Table(101, "buyer_orders", EventId)  # (order_id)
 BUYER_TICKETS: Final = Table(102, "buyer_tickets", EventId)  # (ticket_id)
 BUYER_TRANSFERS: Final = Table(103, "buyer_transfers", EventId)  # (transfer_id): those that the buyer sends
+CUSTOMERS: Final = Table(104, "customers", str)  # (gateway): the gateway's name for the buyer
 
 # --- the system's partition ---
 EVENT_IDS: Final = Index(200, "event_ids")  # (event_id)

@@ -300,7 +300,8 @@ class ReplyPlace(Record, frozen=True, kw_only=True):
 class OrderRecord(Record, frozen=True, kw_only=True):
     """An order and its money. ``due_at_ms`` is when the payments task looks at it next; None when it is at rest.
 
-    ``payment_ref`` is the gateway's name for the payment; ``method_ref`` for the card.
+    ``payment_ref`` is the gateway's name for the payment; ``method_ref`` for the card. ``redirect_url`` and
+    ``client_secret`` are there only while the buyer has to act: either lets a page finish the payment.
     """
 
     order_id: OrderId
@@ -321,6 +322,7 @@ class OrderRecord(Record, frozen=True, kw_only=True):
     method_ref: str
     payment_ref: str | None = None
     redirect_url: str | None = None
+    client_secret: str | None = None
     return_url: str
     decline_code: str | None = None
     refund_minor: int = 0

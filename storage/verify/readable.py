@@ -22,6 +22,7 @@ from storage.schema.layout import (
     BUYER_TICKETS,
     BUYER_TRANSFERS,
     COUNTS,
+    CUSTOMERS,
     DRAW,
     DRAWN_LEFT,
     DRAWN_ORDER,
@@ -158,6 +159,7 @@ BUYER_TABLES: Final = {
         records(BUYER_ORDERS, UUID),
         records(BUYER_TICKETS, UUID),
         records(BUYER_TRANSFERS, UUID),
+        records(CUSTOMERS, str),
         *_OUTCOMES,
     )
 }

@@ -27,7 +27,9 @@ def test_help_names_every_command_and_no_other(run: Run) -> None:
     told = run("--help")
     assert told.status == 0
     lines = told.out.split("COMMAND\n")[1].split("\n\n")[0].splitlines()
-    listed = [line.split()[0] for line in lines if line[:5].strip()]  # the text to a long name stands below it
+    listed = [
+        line.split()[0] for line in lines if line[:5].strip()
+    ]  # the text to a long name stands below it
     assert tuple(listed) == COMMANDS
 
 

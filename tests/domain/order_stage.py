@@ -71,6 +71,7 @@ FREEZE_MS = 60_000
 RESUME_MS = 45_000
 BILLING = AddressRecord(street="123 Main St", city="New York", postal_code="10001", country="US")
 REDIRECT = "http://tickets.test/sandbox/payments/pi_1"
+CLIENT_SECRET = "pi_1_secret_1"
 
 
 def card_id(user: int) -> PaymentMethodId:
@@ -217,7 +218,11 @@ STEPS: dict[str, Callable[[Transaction, OrderStep], OrderRecord]] = {
     "action": lambda tx, step: record_action(
         tx,
         RecordAction(
-            event_id=step.event_id, order_id=step.order_id, payment_ref="pi_1", redirect_url=REDIRECT
+            event_id=step.event_id,
+            order_id=step.order_id,
+            payment_ref="pi_1",
+            redirect_url=REDIRECT,
+            client_secret=CLIENT_SECRET,
         ),
     ),
     "refused": lambda tx, step: record_refused(

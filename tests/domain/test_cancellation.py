@@ -67,6 +67,7 @@ async def test_an_order_that_waits_for_its_buyer_gives_up_its_hold(tmp_path: Pat
         order = await stage.cancel()
         assert (order.state, order.payment_state) == (OrderState.CANCELLED, PaymentState.REQUIRES_ACTION)
         assert (order.refund_minor, order.redirect_url, order.due_at_ms) == (0, None, stage.clock.at_ms)
+        assert order.client_secret is None
         assert stage.reservation(order.reservation_id).state is ReservationState.RELEASED
         assert stage.state("Floor/A/1") is SeatState.AVAILABLE
         assert stage.purchases(1) is None

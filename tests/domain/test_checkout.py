@@ -14,6 +14,7 @@ from storage.schema.states import EntryState, OrderState, PaymentState, Reservat
 from tests.domain.inventory_stage import EVENT_ID, HOLD_MS, OPENS_MS, order_id
 from tests.domain.order_stage import (
     BILLING,
+    CLIENT_SECRET,
     FREEZE_MS,
     REDIRECT,
     RESUME_MS,
@@ -308,7 +309,11 @@ async def test_a_payment_that_needs_the_buyer_keeps_the_hold_to_its_own_end(tmp_
         await stage.begin(1, hold)
         order = await stage.take("action")
         assert (order.state, order.payment_state) == (OrderState.PENDING, PaymentState.REQUIRES_ACTION)
-        assert (order.payment_ref, order.redirect_url) == ("pi_1", REDIRECT)
+        assert (order.payment_ref, order.redirect_url, order.client_secret) == (
+            "pi_1",
+            REDIRECT,
+            CLIENT_SECRET,
+        )
         kept = stage.reservation(hold.reservation_id)
         assert (kept.state, kept.due_at_ms) == (ReservationState.PAYING, hold.expires_at_ms)
         assert order.due_at_ms == hold.expires_at_ms
@@ -325,7 +330,7 @@ async def test_there_is_no_time_to_act_after_the_holds_end(tmp_path: Path, past_
         stage.clock.at_ms = hold.expires_at_ms + past_ms
         late = await stage.take("action")
         assert (late.state, late.payment_state) == (OrderState.FAILED, PaymentState.REQUIRES_ACTION)
-        assert (late.due_at_ms, late.redirect_url) == (stage.clock.at_ms, None)
+        assert (late.due_at_ms, late.redirect_url, late.client_secret) == (stage.clock.at_ms, None, None)
         assert not stage.is_listed()
         await stage.expire()
         assert stage.state("Floor/A/1") is SeatState.AVAILABLE
@@ -337,7 +342,7 @@ async def test_the_buyer_acted(tmp_path: Path) -> None:
         await stage.intent("Floor/A/1")
         await stage.take("action")
         sold = await stage.take("authorised")
-        assert (sold.state, sold.redirect_url) == (OrderState.PENDING, None)
+        assert (sold.state, sold.redirect_url, sold.client_secret) == (OrderState.PENDING, None, None)
         assert stage.state("Floor/A/1") is SeatState.SOLD
         stage.check()
 
@@ -347,7 +352,7 @@ async def test_the_buyer_failed_and_may_try_again(tmp_path: Path) -> None:
         order = await stage.intent("Floor/A/1")
         await stage.take("action")
         failed = await stage.take("refused")
-        assert (failed.state, failed.redirect_url) == (OrderState.FAILED, None)
+        assert (failed.state, failed.redirect_url, failed.client_secret) == (OrderState.FAILED, None, None)
         again = await stage.begin(1, stage.reservation(order.reservation_id), order=2)
         assert again.state is OrderState.INTENT
         stage.check()

@@ -16,6 +16,7 @@ from ticketd.domain.payment_methods import (
     AddPaymentMethod,
     RemovePaymentMethod,
     add_payment_method,
+    find_customer,
     find_payment_method,
     list_payment_methods,
     remove_payment_method,
@@ -37,7 +38,7 @@ class Wallet:
     def __exit__(self, *_: object) -> None:
         self._open.__exit__(None, None, None)
 
-    async def add(self, card: int, user: int = 1) -> PaymentMethodRecord:
+    async def add(self, card: int, user: int = 1, customer_ref: str | None = None) -> PaymentMethodRecord:
         self.clock.at_ms += 1
         command = AddPaymentMethod(
             user_id=user_id(user),
@@ -49,6 +50,7 @@ class Wallet:
             expiry_month=1,
             expiry_year=2030,
             billing_address=BILLING,
+            customer_ref=customer_ref,
         )
         return await self._run(user, lambda tx: add_payment_method(tx, command))
 
@@ -62,6 +64,10 @@ class Wallet:
             for record in found:
                 assert find_payment_method(view, user_id(user), record.payment_method_id) == record
         return [(record.method_ref, record.is_default) for record in found]
+
+    def customer(self, user: int = 1, gateway: str = "sandbox") -> str | None:
+        with self.engine.snapshot(buyer_partition(user_id(user))) as view:
+            return find_customer(view, user_id(user), gateway)
 
     async def _run(
         self, user: int, function: Callable[[Transaction], PaymentMethodRecord]
@@ -104,3 +110,19 @@ async def test_another_buyers_card_is_not_found(tmp_path: Path) -> None:
         with wallet.engine.snapshot(buyer_partition(user_id(2))) as view:
             assert find_payment_method(view, user_id(2), card_id(1)) is None
         assert wallet.cards() == [("pm_1", True)]
+
+
+async def test_the_gateways_name_for_a_buyer_outlives_the_cards(tmp_path: Path) -> None:
+    with Wallet(tmp_path) as wallet:
+        await wallet.add(1)
+        assert wallet.customer() is None
+        await wallet.add(2, customer_ref="cus_1")
+        assert wallet.customer() == "cus_1"
+        await wallet.add(3)
+        assert wallet.customer() == "cus_1"
+        await wallet.add(4, customer_ref="cus_2")
+        for card in (1, 2, 3, 4):
+            await wallet.remove(card)
+        assert wallet.customer() == "cus_2"
+        assert wallet.customer(user=2) is None
+        assert wallet.customer(gateway="stripe") is None

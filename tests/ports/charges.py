@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from storage.schema.ids import OrderId
+from storage.schema.ids import OrderId, UserId
 from ticketd.ports.payments import (
     Authorised,
     Captured,
     CardAdded,
     Charge,
+    MethodRequest,
     PaymentGateway,
     PaymentSnapshot,
 )
 
 TOTAL_MINOR = 186_000
+BUYER = UserId(UUID("5f0c3f0e-2f4f-4c0f-9d1b-0c7f6f3f2a11"))
 
 _numbers = itertools.count(1)
 
@@ -30,9 +32,14 @@ def new_order() -> OrderId:
     return OrderId(uuid4())
 
 
+def card(token: str = "tok_visa", customer_ref: str | None = None) -> MethodRequest:
+    """What asks for a card of the one buyer to be added."""
+    return MethodRequest(card_token=token, user_id=BUYER, customer_ref=customer_ref)
+
+
 async def add_card(gateway: PaymentGateway, token: str = "tok_visa") -> str:
     """The reference of a card just added."""
-    added = await gateway.describe_method(token, new_key())
+    added = await gateway.describe_method(card(token), new_key())
     assert isinstance(added, CardAdded)
     return added.gateway_method_ref
 

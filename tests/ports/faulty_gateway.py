@@ -17,6 +17,7 @@ from ticketd.ports.payments import (
     Charge,
     GatewayUnavailable,
     MethodOutcome,
+    MethodRequest,
     PaymentGateway,
     PaymentPage,
     PaymentSnapshot,
@@ -104,11 +105,11 @@ class FaultyGateway:
     def name(self) -> str:
         return self._inner.name
 
-    async def describe_method(self, card_token: str, idempotency_key: str) -> MethodOutcome:
+    async def describe_method(self, request: MethodRequest, idempotency_key: str) -> MethodOutcome:
         return await self._pass_on(
             "describe_method",
             idempotency_key,
-            lambda: self._inner.describe_method(card_token, idempotency_key),
+            lambda: self._inner.describe_method(request, idempotency_key),
         )
 
     async def forget_method(self, method_ref: str) -> None:
@@ -141,8 +142,10 @@ class FaultyGateway:
     async def fetch(self, payment_ref: str) -> PaymentSnapshot | None:
         return await self._pass_on("fetch", None, lambda: self._inner.fetch(payment_ref))
 
-    async def find_by_order(self, order_id: OrderId) -> PaymentSnapshot | None:
-        return await self._pass_on("find_by_order", None, lambda: self._inner.find_by_order(order_id))
+    async def find_by_order(self, order_id: OrderId, method_ref: str | None = None) -> PaymentSnapshot | None:
+        return await self._pass_on(
+            "find_by_order", None, lambda: self._inner.find_by_order(order_id, method_ref)
+        )
 
     async def list_refunds(self, payment_ref: str) -> tuple[Refunded, ...]:
         return await self._pass_on("list_refunds", None, lambda: self._inner.list_refunds(payment_ref))

@@ -15,6 +15,7 @@ from tests.ports.charges import (
     add_card,
     authorise,
     capture,
+    card,
     charge_of,
     list_all,
     new_key,
@@ -68,7 +69,7 @@ class PaymentContract:
     async def test_a_test_card_can_be_added(
         self, gateway: PaymentGateway, token: str, brand: str, last_four: str
     ) -> None:
-        added = await gateway.describe_method(token, new_key())
+        added = await gateway.describe_method(card(token), new_key())
         assert isinstance(added, CardAdded)
         assert (added.brand, added.last_four) == (brand, last_four)
         assert 1 <= added.expiry_month <= 12
@@ -77,7 +78,7 @@ class PaymentContract:
         "token", ["", "tok_unknown", "TOK_VISA", "tok_visa ", "4242424242424242", "\ud800"]
     )
     async def test_another_token_is_refused(self, gateway: PaymentGateway, token: str) -> None:
-        assert isinstance(await gateway.describe_method(token, new_key()), MethodRefused)
+        assert isinstance(await gateway.describe_method(card(token), new_key()), MethodRefused)
 
     async def test_each_adding_makes_another_reference(self, gateway: PaymentGateway) -> None:
         assert await add_card(gateway) != await add_card(gateway)
@@ -330,9 +331,9 @@ class PaymentContract:
         self, gateway: PaymentGateway
     ) -> None:
         method_key, authorise_key, capture_key, refund_key = (new_key() for _ in range(4))
-        added = await gateway.describe_method("tok_visa", method_key)
+        added = await gateway.describe_method(card(), method_key)
         assert isinstance(added, CardAdded)
-        assert await gateway.describe_method("tok_visa", method_key) == added
+        assert await gateway.describe_method(card(), method_key) == added
         charge = charge_of(added.gateway_method_ref)
         authorised = await gateway.authorise(charge, authorise_key)
         assert isinstance(authorised, Authorised)
@@ -405,13 +406,13 @@ class PaymentContract:
     @pytest.mark.parametrize("length", [1, 255])
     async def test_keys_within_bounds(self, gateway: PaymentGateway, length: int) -> None:
         key = (new_key() * 8)[:length] if length > 1 else "k"
-        assert isinstance(await gateway.describe_method("tok_visa", key), CardAdded)
+        assert isinstance(await gateway.describe_method(card(), key), CardAdded)
 
     @pytest.mark.parametrize("key", ["", "k" * 256, "caf\u00e9", "a\nb", "a\x00"])
     async def test_keys_out_of_bounds(self, gateway: PaymentGateway, key: str) -> None:
         payment_ref = await authorise(gateway)
         with pytest.raises(ValueError, match="idempotency key"):
-            await gateway.describe_method("tok_visa", key)
+            await gateway.describe_method(card(), key)
         with pytest.raises(ValueError, match="idempotency key"):
             await gateway.authorise(charge_of(await add_card(gateway)), key)
         with pytest.raises(ValueError, match="idempotency key"):

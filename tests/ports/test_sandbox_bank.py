@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from storage.schema.ids import OrderId
+from tests.ports.charges import card
 from ticketd.ports.payments import (
     ActionRequired,
     Authorised,
@@ -61,7 +62,7 @@ class Walk:
         self.accounts: dict[str, Account] = {}
         self.cards: dict[str, str] = {}
         for token in FIRST_STATES:
-            added = bank.describe_method(token, next(self.keys), 0)
+            added = bank.describe_method(card(token), next(self.keys), 0)
             assert isinstance(added, CardAdded)
             self.cards[token] = added.gateway_method_ref
 

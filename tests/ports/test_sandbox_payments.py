@@ -16,7 +16,17 @@ import trio
 import trio.testing
 
 from storage.schema.ids import OrderId
-from tests.ports.charges import TOTAL_MINOR, add_card, authorise, charge_of, list_all, new_key, snapshot
+from tests.ports.charges import (
+    BUYER,
+    TOTAL_MINOR,
+    add_card,
+    authorise,
+    card,
+    charge_of,
+    list_all,
+    new_key,
+    snapshot,
+)
 from tests.ports.payment_contract import PaymentContract
 from ticketd.ports.payments import (
     ActionRequired,
@@ -74,8 +84,17 @@ def test_it_is_a_gateway(gateway: SandboxGateway) -> None:
 # --- cards ------------------------------------------------------------------------------------------------------
 
 
+async def test_a_buyer_keeps_one_name(gateway: SandboxGateway) -> None:
+    first = await gateway.describe_method(card(), new_key())
+    assert isinstance(first, CardAdded)
+    assert first.customer_ref == f"cus_{BUYER.hex}"
+    later = await gateway.describe_method(card(customer_ref="cus_of_old"), new_key())
+    assert isinstance(later, CardAdded)
+    assert later.customer_ref == "cus_of_old"
+
+
 async def test_a_card_runs_out_in_december_three_years_on(gateway: SandboxGateway) -> None:
-    added = await gateway.describe_method("tok_visa_4242", new_key())
+    added = await gateway.describe_method(card("tok_visa_4242"), new_key())
     assert isinstance(added, CardAdded)
     assert (added.brand, added.last_four, added.expiry_month, added.expiry_year) == ("Visa", "4242", 12, 2029)
 
@@ -191,12 +210,13 @@ _CHARGING = """
 import itertools, sys, uuid
 from pathlib import Path
 import trio
-from ticketd.ports.payments import Charge
+from ticketd.ports.payments import Charge, MethodRequest
 from ticketd.ports.sandbox_payments import SandboxGateway
 
 async def main():
     gateway = SandboxGateway(Path(sys.argv[1]), now_ms=lambda: 0, public_url="")
-    card = (await gateway.describe_method("tok_visa", "card")).gateway_method_ref
+    request = MethodRequest(card_token="tok_visa", user_id=uuid.UUID(int=0))
+    card = (await gateway.describe_method(request, "card")).gateway_method_ref
     for number in itertools.count():
         order_id = uuid.UUID(int=number)
         charge = Charge(
@@ -236,7 +256,7 @@ async def test_a_full_disk_is_an_unavailable_gateway(gateway: SandboxGateway) ->
     database.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(GatewayUnavailable) as caught:  # noqa: PT012 - it fails once the last page is full
         for _ in range(1_000):
-            await gateway.describe_method("tok_visa", new_key())
+            await gateway.describe_method(card(), new_key())
     assert caught.value.effect_possible is False
     database.execute(f"PRAGMA max_page_count = {pages + 1_000}")
     assert isinstance(await gateway.authorise(charge, key), Authorised)

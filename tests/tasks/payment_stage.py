@@ -35,7 +35,7 @@ from tests.ports.faulty_gateway import FaultyGateway
 from ticketd.domain.cancellation import CancelOrder, cancel_order
 from ticketd.domain.payment_methods import AddPaymentMethod, add_payment_method
 from ticketd.errors import Refusal
-from ticketd.ports.payments import CardAdded, GatewayState, PaymentGateway, PaymentSnapshot
+from ticketd.ports.payments import CardAdded, GatewayState, MethodRequest, PaymentGateway, PaymentSnapshot
 from ticketd.ports.sandbox_payments import ActionOutcome, SandboxGateway
 from ticketd.tasks.deadlines import run_due_work
 from ticketd.tasks.holds import hold_expiry
@@ -94,7 +94,9 @@ class PaymentStage(InventoryStage[TrioClock]):
 
     async def add_card(self, user: int, token: str = "tok_visa") -> None:
         """Gives the buyer a card, in place of the one before."""
-        added = await self.sandbox.describe_method(token, f"{user}:{token}")
+        added = await self.sandbox.describe_method(
+            MethodRequest(card_token=token, user_id=user_id(user)), f"{user}:{token}"
+        )
         assert isinstance(added, CardAdded)
         command = AddPaymentMethod(
             user_id=user_id(user),
@@ -105,6 +107,7 @@ class PaymentStage(InventoryStage[TrioClock]):
             last_four=added.last_four,
             expiry_month=added.expiry_month,
             expiry_year=added.expiry_year,
+            customer_ref=added.customer_ref,
         )
         await self.decide(user, lambda tx: add_payment_method(tx, command))
 

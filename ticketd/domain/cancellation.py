@@ -89,6 +89,7 @@ def _cancel_unpaid(tx: Transaction, event_id: EventId, order: OrderRecord, sessi
         state=OrderState.CANCELLED,
         cancelled_at_ms=tx.now_ms,
         redirect_url=None,
+        client_secret=None,
         due_at_ms=tx.now_ms,
         tries=0,
     )

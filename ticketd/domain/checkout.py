@@ -65,10 +65,11 @@ class OrderStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordAction(OrderStep, frozen=True, kw_only=True):
-    """The gateway wants the buyer to act at ``redirect_url``."""
+    """The gateway wants the buyer to act at ``redirect_url``, or on a page that knows ``client_secret``."""
 
     payment_ref: str
     redirect_url: str
+    client_secret: str | None = None
 
 
 class RecordAuthorised(OrderStep, frozen=True, kw_only=True):
@@ -126,6 +127,7 @@ def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
         payment_state=PaymentState.AUTHORIZED,
         payment_ref=step.payment_ref,
         redirect_url=None,
+        client_secret=None,
         due_at_ms=tx.now_ms,
         tries=0,
     )
@@ -156,11 +158,14 @@ def record_action(tx: Transaction, step: RecordAction) -> OrderRecord:
         payment_state=PaymentState.REQUIRES_ACTION,
         payment_ref=step.payment_ref,
         redirect_url=step.redirect_url,
+        client_secret=step.client_secret,
         tries=0,
     )
     if hold is None or hold.expires_at_ms <= tx.now_ms:
         _let_hold_live_on(tx, step.event_id, order)
-        late = replace(waiting, state=OrderState.FAILED, redirect_url=None, due_at_ms=tx.now_ms)
+        late = replace(
+            waiting, state=OrderState.FAILED, redirect_url=None, client_secret=None, due_at_ms=tx.now_ms
+        )
         line = trail_line(tx, "needs the buyer after the hold had ended")
         return save_order(tx, step.event_id, order, late, line)
     # The buyer was told when the hold ends: that is how long there is to act.
@@ -186,6 +191,7 @@ def record_refused(tx: Transaction, step: RecordRefused) -> OrderRecord:
         decline_code=step.decline_code,
         payment_ref=step.payment_ref or order.payment_ref,
         redirect_url=None,
+        client_secret=None,
         due_at_ms=None,
     )
     return save_order(tx, step.event_id, order, failed, trail_line(tx, f"refused: {step.decline_code}"))
@@ -223,7 +229,9 @@ def await_buyer(tx: Transaction, step: OrderStep) -> OrderRecord:
             tx, step.event_id, order, replace(order, due_at_ms=hold.expires_at_ms, tries=0), None
         )
     _let_hold_live_on(tx, step.event_id, order)
-    failed = replace(order, state=OrderState.FAILED, redirect_url=None, due_at_ms=tx.now_ms, tries=0)
+    failed = replace(
+        order, state=OrderState.FAILED, redirect_url=None, client_secret=None, due_at_ms=tx.now_ms, tries=0
+    )
     return save_order(tx, step.event_id, order, failed, trail_line(tx, "the buyer did not act in time"))
 
 

@@ -7,13 +7,14 @@ from msgspec.structs import replace
 
 from storage.engine import Reader, Transaction
 from storage.schema.ids import PaymentMethodId, UserId
-from storage.schema.layout import PAYMENT_METHODS, buyer_partition
+from storage.schema.layout import CUSTOMERS, PAYMENT_METHODS, buyer_partition
 from storage.schema.records import AddressRecord, PaymentMethodRecord
 from ticketd.errors import ErrorCode, Refusal
 
 
 class AddPaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
-    """A card that the gateway has accepted, to be kept for a buyer. ``method_ref`` is the gateway's name for it."""
+    """A card that the gateway has accepted, to be kept for a buyer. ``method_ref`` is the gateway's name for it,
+    ``customer_ref`` for the buyer."""
 
     user_id: UserId
     payment_method_id: PaymentMethodId
@@ -24,6 +25,7 @@ class AddPaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
     expiry_month: int
     expiry_year: int
     billing_address: AddressRecord | None = None
+    customer_ref: str | None = None
 
 
 class RemovePaymentMethod(msgspec.Struct, frozen=True):
@@ -49,6 +51,8 @@ def add_payment_method(tx: Transaction, command: AddPaymentMethod) -> PaymentMet
         created_at_ms=tx.now_ms,
     )
     PAYMENT_METHODS.put(tx, record, partition, command.payment_method_id)
+    if command.customer_ref is not None:
+        CUSTOMERS.put(tx, command.customer_ref, partition, command.gateway)
     return record
 
 
@@ -74,6 +78,11 @@ def find_payment_method(
 ) -> PaymentMethodRecord | None:
     """A buyer's own card; None for another's and for one that does not exist."""
     return PAYMENT_METHODS.get(reader, buyer_partition(user_id), payment_method_id)
+
+
+def find_customer(reader: Reader, user_id: UserId, gateway: str) -> str | None:
+    """The gateway's name for a buyer; None before the first card. It outlives the cards."""
+    return CUSTOMERS.get(reader, buyer_partition(user_id), gateway)
 
 
 def list_payment_methods(reader: Reader, user_id: UserId) -> list[PaymentMethodRecord]:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from storage.schema.ids import OrderId
 from ticketd.ports.mail import MailUnavailable, Message
-from ticketd.ports.payments import Charge, GatewayUnavailable
+from ticketd.ports.payments import Charge, GatewayUnavailable, MethodRequest
 
 
 def _refuse() -> NoReturn:
@@ -23,7 +23,7 @@ class ClosedGateway:
     def name(self) -> str:
         return "closed"
 
-    async def describe_method(self, card_token: str, idempotency_key: str) -> NoReturn:
+    async def describe_method(self, request: MethodRequest, idempotency_key: str) -> NoReturn:
         _refuse()
 
     async def forget_method(self, method_ref: str) -> None:
@@ -44,7 +44,7 @@ class ClosedGateway:
     async def fetch(self, payment_ref: str) -> None:
         _refuse()
 
-    async def find_by_order(self, order_id: OrderId) -> None:
+    async def find_by_order(self, order_id: OrderId, method_ref: str | None = None) -> None:
         _refuse()
 
     async def list_refunds(self, payment_ref: str) -> NoReturn:

@@ -18,7 +18,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from storage.schema.ids import OrderId
+from storage.schema.ids import OrderId, UserId
 
 MAX_KEY_CHARACTERS = 255
 
@@ -47,15 +47,25 @@ class Outcome(msgspec.Struct, frozen=True, tag=True):
 # --- cards --------------------------------------------------------------------------------------------------
 
 
+class MethodRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A card that a buyer wants to add. ``customer_ref`` is the gateway's name for the buyer, from an earlier
+    ``CardAdded``; None for a first card."""
+
+    card_token: str
+    user_id: UserId
+    customer_ref: str | None = None
+
+
 class CardAdded(Outcome, frozen=True, kw_only=True):
     """The gateway keeps this card. ``expiry_month`` is 1 to 12, ``last_four`` four digits, ``brand`` as
-    people write it."""
+    people write it; ``customer_ref`` is what the gateway calls the buyer, if it has a name for each."""
 
     gateway_method_ref: str
     brand: str
     last_four: str
     expiry_month: int
     expiry_year: int
+    customer_ref: str | None = None
 
 
 class MethodRefused(Outcome, frozen=True):
@@ -109,11 +119,12 @@ class Declined(Outcome, frozen=True):
 
 class ActionRequired(Outcome, frozen=True):
     """The buyer must act first (3-D Secure) at ``redirect_url``; until ``expires_at_ms``, if the gateway sets
-    an end."""
+    an end. With ``client_secret`` a page of the seller's own can let the buyer act, by the gateway's script."""
 
     payment_ref: str
     redirect_url: str
     expires_at_ms: int | None = None
+    client_secret: str | None = None
 
 
 class OperationRefusal(enum.StrEnum):
@@ -235,8 +246,9 @@ class PaymentGateway(Protocol):
     def name(self) -> str:
         """What is kept with a card to say whose it is, such as ``sandbox`` or ``stripe``."""
 
-    async def describe_method(self, card_token: str, idempotency_key: str) -> MethodOutcome:
-        """Turns a one-time token of a card into a reference that can be charged."""
+    async def describe_method(self, request: MethodRequest, idempotency_key: str) -> MethodOutcome:
+        """Turns a one-time token of a card into a reference that can be charged. The buyer's ``customer_ref``
+        is not of the key's parameters: it may have become known between two tries."""
 
     async def forget_method(self, method_ref: str) -> None:
         """Ends a card's use: later charges of it are declined. Asking again, or for an unknown one, changes
@@ -266,11 +278,12 @@ class PaymentGateway(Protocol):
     async def fetch(self, payment_ref: str) -> PaymentSnapshot | None:
         """The payment as it stands; None if the gateway knows none of this name."""
 
-    async def find_by_order(self, order_id: OrderId) -> PaymentSnapshot | None:
+    async def find_by_order(self, order_id: OrderId, method_ref: str | None = None) -> PaymentSnapshot | None:
         """The order's newest payment, declined ones included; None if the gateway knows of none yet.
 
         None is no proof that none will come: a call may be on its way still, and a gateway's search may lag
-        by minutes. What settles it is to authorise again with the same key.
+        by minutes; less so where ``method_ref``, the card that the order was to be paid with, says where to
+        look. What settles it is to authorise again with the same key, for as long as the gateway keeps keys.
         """
 
     async def list_refunds(self, payment_ref: str) -> tuple[Refunded, ...]:

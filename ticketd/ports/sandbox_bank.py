@@ -32,6 +32,7 @@ from ticketd.ports.payments import (
     GatewayState,
     MethodOutcome,
     MethodRefused,
+    MethodRequest,
     OperationRefusal,
     Outcome,
     PaymentPage,
@@ -98,15 +99,15 @@ class SandboxBank:
 
     # --- cards ----------------------------------------------------------------------------------------------
 
-    def describe_method(self, card_token: str, key: str, now_ms: int) -> MethodOutcome:
+    def describe_method(self, request: MethodRequest, key: str, now_ms: int) -> MethodOutcome:
         """As PaymentGateway.describe_method."""
 
         def decide() -> MethodOutcome:
-            card = SANDBOX_CARDS.get(card_token)
+            card = SANDBOX_CARDS.get(request.card_token)
             if card is None:
                 return MethodRefused("resource_missing")
             ref = self._new_ref("pm")
-            self._ledger.add_card(ref, card_token)
+            self._ledger.add_card(ref, request.card_token)
             year = datetime.datetime.fromtimestamp(now_ms / 1000, datetime.UTC).year
             return CardAdded(
                 gateway_method_ref=ref,
@@ -114,9 +115,10 @@ class SandboxBank:
                 last_four=card.last_four,
                 expiry_month=12,
                 expiry_year=year + CARD_YEARS,
+                customer_ref=request.customer_ref or f"cus_{request.user_id.hex}",
             )
 
-        return self._once(key, ("describe_method", card_token), _METHOD, decide)
+        return self._once(key, ("describe_method", request.card_token), _METHOD, decide)
 
     def forget_method(self, method_ref: str) -> None:
         """As PaymentGateway.forget_method."""

@@ -25,6 +25,7 @@ from ticketd.ports.payments import (
     GatewayUnavailable,
     IdempotencyMismatch,
     MethodOutcome,
+    MethodRequest,
     PaymentPage,
     PaymentSnapshot,
     Refunded,
@@ -138,10 +139,10 @@ class SandboxGateway:
 
     # --- the port -------------------------------------------------------------------------------------------
 
-    async def describe_method(self, card_token: str, idempotency_key: str) -> MethodOutcome:
+    async def describe_method(self, request: MethodRequest, idempotency_key: str) -> MethodOutcome:
         """As PaymentGateway.describe_method: takes the tokens of ``sandbox_cards``."""
         key, now_ms = check_key(idempotency_key), self._now_ms()
-        return await self._ask(lambda: self._bank.describe_method(card_token, key, now_ms))
+        return await self._ask(lambda: self._bank.describe_method(request, key, now_ms))
 
     async def forget_method(self, method_ref: str) -> None:
         """As PaymentGateway.forget_method."""
@@ -174,7 +175,7 @@ class SandboxGateway:
         """As PaymentGateway.fetch."""
         return await self._ask(lambda: self._bank.fetch(payment_ref))
 
-    async def find_by_order(self, order_id: OrderId) -> PaymentSnapshot | None:
+    async def find_by_order(self, order_id: OrderId, method_ref: str | None = None) -> PaymentSnapshot | None:
         """As PaymentGateway.find_by_order; it does not lag."""
         return await self._ask(lambda: self._bank.find_by_order(order_id))
 

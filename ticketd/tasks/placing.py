@@ -216,6 +216,7 @@ def _record_outcome(tx: Transaction, step: OrderStep, outcome: AuthoriseOutcome)
                     order_id=order_id,
                     payment_ref=outcome.payment_ref,
                     redirect_url=outcome.redirect_url,
+                    client_secret=outcome.client_secret,
                 ),
             )
 
