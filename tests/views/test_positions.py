@@ -53,6 +53,24 @@ def test_a_line_made_at_once_is_the_line_made_one_by_one(count: int) -> None:
         assert at_once.before(seq) == one_by_one.before(seq) == sum(1 for one in seqs if one < seq)
 
 
+@pytest.mark.parametrize(
+    "count",
+    [0, 1, 2, 3, SMALLEST_LINE - 1, SMALLEST_LINE, SMALLEST_LINE + 1, 127, 128, 129, 1000, 1023, 1024, 1025],
+)
+def test_a_block_is_the_line_of_all_its_numbers(count: int) -> None:
+    block, line = Line.block(7, count), Line(range(7, 7 + count))
+    drawn = random.Random(count)
+    left = list(range(7, 7 + count))
+    for _ in range(min(count, 30) + 1):
+        assert len(block) == len(line) == len(left)
+        for seq in range(0, count + 200, 1 + count // 300):
+            assert block.before(seq) == line.before(seq)
+        if left:
+            gone = left.pop(drawn.randrange(len(left)))
+            block.remove(gone)
+            line.remove(gone)
+
+
 def test_a_line_that_moves_on_stays_small() -> None:
     waiting = 1000
     line = Line(range(waiting))
