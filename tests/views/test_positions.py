@@ -161,6 +161,24 @@ async def test_what_the_store_had_already_is_not_counted_twice(tmp_path: Path) -
         assert positions[0].waiting(EVENT) == 4
 
 
+async def test_drawn_who_had_left_already_are_not_counted_twice(tmp_path: Path) -> None:
+    """The drawn, too, may be read after a commit and before its changes are published."""
+    with staged(tmp_path, OPENS_MS - 1000) as (stage, clock):
+        await stage.set_sale(with_room(max_active=1, lobby_opens_ms=OPENS_MS - 1000))
+        joined = await stage.join_many(range(6))
+        clock.at_ms = OPENS_MS
+        await stage.advance()
+        await stage.draw()
+        await stage.set(paused=True)
+        await stage.leave(joined[2].entry.entry_id)
+        positions = Positions(stage.engine)
+        positions.load(EVENT)
+        positions._notice(stage.engine.changes(stage.partition, 0) or [])
+        assert positions.waiting(EVENT) == 5
+        await stage.leave(joined[3].entry.entry_id)
+        assert positions.waiting(EVENT) == 4
+
+
 async def test_a_deleted_event_is_forgotten_and_a_closed_view_follows_no_longer(tmp_path: Path) -> None:
     with staged(tmp_path) as (stage, _):
         await stage.set_sale(with_room(max_active=1))
