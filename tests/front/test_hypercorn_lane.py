@@ -243,6 +243,21 @@ class TestBodiesThatAreNotRead:
                 assert (await client.read_answer()).body == b"hello"
             await served.assert_alive()
 
+    @pytest.mark.parametrize(
+        ("sent", "said"),
+        [(b"", "close"), (b"four", "close"), (b"fiver", None)],
+        ids=["nothing of it", "all but a byte", "all of it"],
+    )
+    async def test_an_answer_that_ends_the_connection_says_so(self, sent: bytes, said: str | None) -> None:
+        async with serving(App()) as served:
+            client = await served.connect()
+            found = await client.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n" + sent)
+            assert (found.body, found.headers.get("connection")) == (b"hello", said)
+            if said is None:
+                assert (await client.ask(GET)).body == b"hello"
+            else:
+                assert await client.read_rest() == b""
+
     async def test_body_without_an_end_is_closed(self, mock_clock: MockClock) -> None:
         async with serving(App()) as served:
             client = await served.connect()

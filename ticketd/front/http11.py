@@ -98,10 +98,16 @@ class PlainHttp11(H11Protocol):
         await self.send(Closed())
 
     async def stream_send(self, event: StreamEvent) -> None:
-        if isinstance(event, Response) and event.status_code >= 200 and self.draining():
+        if isinstance(event, Response) and event.status_code >= 200 and self._is_last_answer():
             headers = [*event.headers, (b"connection", b"close")]
             event = Response(stream_id=event.stream_id, headers=headers, status_code=event.status_code)
         await super().stream_send(event)
+
+    def _is_last_answer(self) -> bool:
+        """Whether the connection ends after the answer that begins now: a client that is not told would send its next
+        request into the closing. An answer before the whole body has come (a refusal) is the last: what is left of
+        the body, which may be of any size, is not waited for."""
+        return self.draining() or self.awaits_body
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn switches to HTTP/2 here; this never does."""
