@@ -118,6 +118,11 @@ Gateway = Annotated[Literal["sandbox", "stripe"], Meta(description='"sandbox" or
 FreezeSeconds = Annotated[int, whole(1, 60, "seconds")]
 GatewaySeconds = Annotated[int, whole(1, 300, "seconds")]
 RetrySeconds = Annotated[int, whole(1, HOUR, "seconds")]
+ApiBase = Annotated[
+    str, text(forms.is_web_url, "an http or https URL without user, query, fragment and final slash")
+]
+CallsAtOnce = Annotated[int, whole(1, 256, "calls")]
+CallsPerSecond = Annotated[int, whole(1, 10_000, "calls")]
 Secret = Annotated[
     str, text(forms.is_secret_or_empty, 'printable ASCII without spaces, or "" for none', secret=True)
 ]

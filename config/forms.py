@@ -56,8 +56,11 @@ def is_host_or_empty(text: str) -> bool:
 
 def is_public_url_or_empty(text: str) -> bool:
     """An ``http`` or ``https`` URL that paths can be written behind: no user, query, fragment or final slash."""
-    if text == "":
-        return True
+    return text == "" or is_web_url(text)
+
+
+def is_web_url(text: str) -> bool:
+    """As ``is_public_url_or_empty``, and not empty."""
     parts = _split_web_url(text)
     return parts is not None and not text.endswith("/") and "?" not in text and "#" not in text
 

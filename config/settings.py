@@ -99,6 +99,9 @@ class PaymentSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     capture_retry_seconds: bounds.RetrySeconds = 5
     stripe_api_key: bounds.Secret = ""
     stripe_webhook_secret: bounds.Secret = ""
+    stripe_api_base: bounds.ApiBase = "https://api.stripe.com"
+    stripe_calls_at_once: bounds.CallsAtOnce = 20
+    stripe_calls_per_second: bounds.CallsPerSecond = 25
 
 
 class MailSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ Nothing is started here; the nursery tree (``ticketd.tree``) does that.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -50,6 +50,8 @@ class Outside:
     gateway: PaymentGateway
     mailer: Mailer
     sandbox: SandboxGateway | None = None
+    run_gateway: Callable[[], Awaitable[None]] | None = None
+    """What the gateway does for as long as the daemon runs, if anything."""
     external: ExternalIssuer | None = None
     now_ms: Callable[[], int] | None = None
     """The time of the world outside, where it may not be that of the daemon; by it ``external`` is judged."""

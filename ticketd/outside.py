@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from config.settings import AuthSettings, MailSettings, Settings
+from config.settings import AuthSettings, MailSettings, PaymentSettings, Settings
 from storage.clock import Clock, SteadyClock
 from ticketd.app import Outside
 from ticketd.credentials.external import ExternalAlgorithm, ExternalIssuer
@@ -15,30 +16,28 @@ from ticketd.ports.outbox import OutboxMailer
 from ticketd.ports.sandbox_payments import SandboxGateway
 from ticketd.ports.smtp import SmtpMailer, SmtpSecurity, SmtpServer
 
-
-class GatewayMissing(Exception):
-    """The settings name a payment gateway that this release does not have."""
+if TYPE_CHECKING:
+    from ticketd.ports.stripe_payments import StripeGateway
 
 
 def open_outside(settings: Settings, data: Path, public_url: str, clock: SteadyClock) -> Outside:
-    """Opens what the settings name. Refuses with GatewayMissing, LedgerUnusable, CredentialFileError or OSError."""
-    check_gateway(settings)
-    sandbox = SandboxGateway(data / SANDBOX_FILE, now_ms=clock.now_ms, public_url=public_url)
+    """Opens what the settings name. Refuses with LedgerUnusable, CredentialFileError or OSError."""
+    gateway: SandboxGateway | StripeGateway
+    sandbox, run_gateway = None, None
+    if settings.payments.gateway == "stripe":
+        gateway = _open_stripe(settings.payments)
+        run_gateway = gateway.run
+    else:
+        sandbox = SandboxGateway(data / SANDBOX_FILE, now_ms=clock.now_ms, public_url=public_url)
+        gateway = sandbox
     return Outside(
-        gateway=sandbox,
+        gateway=gateway,
         sandbox=sandbox,
+        run_gateway=run_gateway,
         mailer=_open_mailer(settings.mail, data, clock),
         external=open_external_issuer(settings.auth),
         now_ms=clock.machine_ms,
     )
-
-
-def check_gateway(settings: Settings) -> None:
-    """Refuses with GatewayMissing a gateway that the settings may name, and this release does not have."""
-    if settings.payments.gateway != "sandbox":
-        raise GatewayMissing(
-            f"payments.gateway = {settings.payments.gateway!r} is not part of this release; 'sandbox' is"
-        )
 
 
 def open_external_issuer(auth: AuthSettings) -> ExternalIssuer | None:
@@ -53,6 +52,22 @@ def open_external_issuer(auth: AuthSettings) -> ExternalIssuer | None:
         keys = read_pem_file(Path(auth.user_key_file))
     algorithms = [ExternalAlgorithm(name) for name in auth.user_algorithms]
     return ExternalIssuer(auth.user_issuer, auth.user_audience, algorithms, keys)
+
+
+def _open_stripe(payments: PaymentSettings) -> StripeGateway:
+    # Its SDK takes most of a second to load, which a daemon that takes no money is spared.
+    from ticketd.ports.stripe_calls import StripeAccount  # noqa: PLC0415
+    from ticketd.ports.stripe_payments import StripeGateway  # noqa: PLC0415
+
+    return StripeGateway(
+        StripeAccount(
+            api_key=payments.stripe_api_key,
+            api_base=payments.stripe_api_base,
+            timeout_seconds=payments.timeout_seconds,
+            calls_at_once=payments.stripe_calls_at_once,
+            calls_per_second=payments.stripe_calls_per_second,
+        )
+    )
 
 
 def _open_mailer(mail: MailSettings, data: Path, clock: Clock) -> Mailer:

@@ -2,7 +2,8 @@
 
     signals and the end
     └─ writer                the pinned thread; ends last, once it has committed what was asked of it
-       └─ tasks              time · rooms · holds · payments · pacing · transfers · mails · housekeeping · realtime
+       └─ tasks              time · rooms · holds · payments · pacing · transfers · mails · housekeeping · realtime ·
+       │                  the gateway
           └─ listeners       operator · public: they start last and stop first
 
 A task that fails takes the whole tree with it: a half-dead daemon that still answers is the worst state there is. Where
@@ -151,6 +152,8 @@ async def _run_above_writer(
         await load_rooms(engine, services.positions)
         async with trio.open_nursery() as tasks:
             await tasks.start(_run_tasks_over_store, services, outside.mailer, timekeeper)
+            if outside.run_gateway is not None:
+                tasks.start_soon(outside.run_gateway)
             await _serve(services, public, operator, end)
             tasks.cancel_scope.cancel()
 

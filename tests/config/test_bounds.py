@@ -38,6 +38,8 @@ RANGES = {
     "payments.freeze_seconds": (1, 60),
     "payments.timeout_seconds": (1, 300),
     "payments.capture_retry_seconds": (1, 3600),
+    "payments.stripe_calls_at_once": (1, 256),
+    "payments.stripe_calls_per_second": (1, 10_000),
     "mail.smtp_port": (1, 65535),
     "mail.timeout_seconds": (1, 300),
     "rooms.poll_interval_seconds": (1, 3600),

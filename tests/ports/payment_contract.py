@@ -226,7 +226,10 @@ class PaymentContract:
         assert outcome.payment_ref is not None
         assert await gateway.void(outcome.payment_ref, new_key()) == Voided()
         seen = await snapshot(gateway, outcome.payment_ref)
-        assert (seen.state, seen.redirect_url) == (GatewayState.VOIDED, None)
+        # One that was declined may be over by itself, and then stays what it was.
+        ends = {GatewayState.VOIDED} | ({GatewayState.FAILED} if isinstance(outcome, Declined) else set())
+        assert seen.state in ends
+        assert seen.redirect_url is None
 
     # --- refunding ------------------------------------------------------------------------------------------
 

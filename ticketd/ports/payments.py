@@ -265,8 +265,8 @@ class PaymentGateway(Protocol):
         """
 
     async def void(self, payment_ref: str, idempotency_key: str) -> VoidOutcome:
-        """Ends a payment of which nothing was taken. Refuses NO_SUCH_PAYMENT, WRONG_STATE (CAPTURED or
-        VOIDED)."""
+        """Ends a payment of which nothing was taken; a FAILED one may stay so. Refuses NO_SUCH_PAYMENT, WRONG_STATE
+        (CAPTURED or VOIDED)."""
 
     async def refund(self, payment_ref: str, amount_minor: int, idempotency_key: str) -> RefundOutcome:
         """Gives back ``amount_minor`` (at least 1) of what was taken; may be done in parts.
