@@ -34,7 +34,7 @@ async def test_a_clock_set_back_makes_no_outside_token_too_old(tmp_path: Path, b
     clock = SteadyClock(lambda: machine_ms * 1_000_000, lambda: 0)
     machine_ms -= back_ms
     with open_inline_engine(tmp_path / "data", settings.storage, clock, EVENT_CODEC, synced=False) as engine:
-        await prepare_store(engine, clock.now_ms())
+        await prepare_store(engine, clock.now_ms(), "sandbox")
         outside = open_outside(settings, tmp_path / "data", "http://tickets.test", clock)
         place = Place(data=tmp_path / "data", public_url="http://tickets.test")
         services = build_services(settings, place, engine, clock, outside)

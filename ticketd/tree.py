@@ -135,7 +135,7 @@ async def _run_above_writer(
     settings: Settings, data: Path, engine: WritingEngine, clock: SteadyClock, end: _End
 ) -> None:
     await credit_time_down(engine)
-    await prepare_store(engine, clock.now_ms())
+    await prepare_store(engine, clock.now_ms(), settings.payments.gateway)
     listeners = ExitStack()
     with listeners:
         public = await open_tcp_listener(settings.server.bind, ListenerName.PUBLIC)

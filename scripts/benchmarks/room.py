@@ -96,7 +96,7 @@ def plan(opens_ms: int) -> EventPlan:
 
 async def fill(engine: Engine, waiting: int, opens_ms: int) -> list[EntryId]:
     """Puts the event and fills its lobby; answers every ``SHOWN``-th entry."""
-    await prepare_store(engine, opens_ms)
+    await prepare_store(engine, opens_ms, "sandbox")
     put = PutEvent(plan(opens_ms))
     await engine.submit(Command("put", event_command_partitions(EVENT_ID), lambda tx: put_event(tx, put)))
     shown: list[EntryId] = []

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from storage.engine import Partition
 from storage.schema.ids import EntryId, EventId, TicketId, UserId
+from storage.schema.movements import MovementRecord
 from storage.schema.records import (
     ApiKeyRecord,
     AuditRecord,
@@ -107,6 +108,13 @@ TRANSFERS: Final = Table(34, "transfers", TransferRecord)  # (transfer_id)
 DUE_TRANSFERS: Final = Index(35, "due_transfers")  # (expires_at_ms, transfer_id)
 MAILS: Final = Table(36, "mails", MailRecord)  # (mail_id)
 DUE_MAILS: Final = Index(37, "due_mails")  # (due_at_ms, mail_id)
+MOVEMENTS: Final = Table(
+    38, "movements", MovementRecord
+)  # (order_id, number): the ledger, from 1 for each order
+MOVEMENT_SUMS: Final = Table(
+    49, "movement_sums", int
+)  # (currency, kind): what the event's movements add up to
+MOVEMENT_TIMES: Final = Index(39, "movement_times")  # (at_ms, order_id, number)
 
 # --- any partition: outcomes of idempotent requests ---
 OUTCOMES: Final = Table(50, "outcomes", OutcomeRecord)  # (digest)
@@ -126,4 +134,7 @@ SIGNING_KEYS: Final = Table(202, "signing_keys", SigningKeyRecord)  # (kind, kid
 AUDIT: Final = Table(203, "audit", AuditRecord)  # (at_ms, audit_id)
 EVENT_OF_ORDER: Final = Table(204, "event_of_order", EventId)  # (order_id)
 EVENT_OF_TRANSFER: Final = Table(205, "event_of_transfer", EventId)  # (transfer_id)
+LEDGER_SINCE: Final = Table(
+    209, "ledger_since", int
+)  # (): at_ms from when on every order has its movements; see ticketd.first_start
 HEARTBEAT: Final = Table(206, "heartbeat", HeartbeatRecord)  # (): see ticketd.tasks.timekeeper

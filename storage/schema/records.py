@@ -302,6 +302,8 @@ class OrderRecord(Record, frozen=True, kw_only=True):
 
     ``payment_ref`` is the gateway's name for the payment; ``method_ref`` for the card. ``redirect_url`` and
     ``client_secret`` are there only while the buyer has to act: either lets a page finish the payment.
+    ``gateway`` is which one was asked; empty for an order of a release that did not note it. ``movements`` counts the
+    order's in the ledger; None: from before there was one.
     """
 
     order_id: OrderId
@@ -319,6 +321,7 @@ class OrderRecord(Record, frozen=True, kw_only=True):
     delivery_method: str
     billing_address: AddressRecord
     payment_method_id: PaymentMethodId
+    gateway: str = ""
     method_ref: str
     payment_ref: str | None = None
     redirect_url: str | None = None
@@ -333,6 +336,7 @@ class OrderRecord(Record, frozen=True, kw_only=True):
     tries: int = 0
     reply: ReplyPlace | None = None
     ticket_ids: tuple[TicketId, ...] = ()
+    movements: int | None = None
     trail: tuple[TrailRecord, ...] = ()
 
 

@@ -29,6 +29,7 @@ from storage.schema.layout import (
     ENTRIES,
     EVENT,
     LOBBY,
+    MOVEMENTS,
     ORDERS,
     RESERVATIONS,
     ROOM,
@@ -40,6 +41,7 @@ from storage.schema.layout import (
     TRANSFERS,
     event_partition,
 )
+from storage.schema.movements import MovementRecord
 from storage.schema.records import (
     DrawRecord,
     EntryRecord,
@@ -150,6 +152,14 @@ class EventContents:
     @cached_property
     def transfers(self) -> dict[TransferId, TransferRecord]:
         return {offer.transfer_id: offer for _, offer in TRANSFERS.scan(self.reader, self.partition)}
+
+    @cached_property
+    def movements(self) -> dict[OrderId, list[MovementRecord]]:
+        """The ledger: each order's movements, by their numbers."""
+        found: dict[OrderId, list[MovementRecord]] = {}
+        for _, movement in MOVEMENTS.scan(self.reader, self.partition):
+            found.setdefault(movement.order_id, []).append(movement)
+        return found
 
     @cached_property
     def history(self) -> History:

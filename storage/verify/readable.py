@@ -41,12 +41,16 @@ from storage.schema.layout import (
     HEARTBEAT,
     LAPSES,
     LAPSES_DUE,
+    LEDGER_SINCE,
     LINE,
     LIVE_BY_ADDRESS,
     LIVE_BY_DEVICE,
     LIVE_BY_USER,
     LOBBY,
     MAILS,
+    MOVEMENT_SUMS,
+    MOVEMENT_TIMES,
+    MOVEMENTS,
     OPENINGS,
     ORDERS,
     OUTCOMES,
@@ -149,6 +153,9 @@ EVENT_TABLES: Final = {
         tuples(DUE_TRANSFERS, int, UUID),
         records(MAILS, UUID, named=lambda mail: (mail.mail_id,)),
         tuples(DUE_MAILS, int, UUID),
+        records(MOVEMENTS, UUID, int, named=lambda movement: (movement.order_id, movement.number)),
+        tuples(MOVEMENT_TIMES, int, UUID, int),
+        records(MOVEMENT_SUMS, str, str),
         *_OUTCOMES,
     )
 }
@@ -173,6 +180,7 @@ SYSTEM_TABLES: Final = {
         records(EVENT_OF_ORDER, UUID),
         records(EVENT_OF_TRANSFER, UUID),
         records(HEARTBEAT),
+        records(LEDGER_SINCE),
         *_OUTCOMES,
     )
 }

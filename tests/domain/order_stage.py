@@ -46,6 +46,7 @@ from ticketd.domain.checkout import (
     record_refused,
     record_unreachable,
 )
+from ticketd.domain.order_book import load_order
 from ticketd.domain.payment_methods import AddPaymentMethod, add_payment_method
 from ticketd.domain.seats import seat_states
 from ticketd.domain.settlement import (
@@ -60,6 +61,7 @@ from ticketd.domain.settlement import (
     record_found,
     record_nothing_lost,
     record_refunded,
+    record_taken,
     record_voided,
     wake_order,
 )
@@ -194,11 +196,12 @@ def step_of(order: int) -> OrderStep:
     return OrderStep(event_id=EVENT_ID, order_id=order_id(order))
 
 
-def confirm_command(order: OrderId, seats: int) -> ConfirmOrder:
+def confirm_command(order: OrderId, seats: int, captured_minor: int) -> ConfirmOrder:
     """Tickets for so many seats, with ids and codes made of the order's id."""
     return ConfirmOrder(
         event_id=EVENT_ID,
         order_id=order,
+        captured_minor=captured_minor,
         ticket_ids=tuple(TicketId(UUID(int=order.int + (n << 64))) for n in range(1, seats + 1)),
         seed=order.bytes * 2,
         kid="0a1b2c3d",
@@ -208,7 +211,7 @@ def confirm_command(order: OrderId, seats: int) -> ConfirmOrder:
 def _confirm(tx: Transaction, step: OrderStep) -> OrderRecord:
     order = ORDERS.get(tx, event_partition(EVENT_ID), step.order_id)
     assert order is not None
-    return confirm_order(tx, confirm_command(step.order_id, len(order.seats)))
+    return confirm_order(tx, confirm_command(step.order_id, len(order.seats), order.total_minor))
 
 
 STEPS: dict[str, Callable[[Transaction, OrderStep], OrderRecord]] = {
@@ -233,11 +236,16 @@ STEPS: dict[str, Callable[[Transaction, OrderStep], OrderRecord]] = {
     "await": await_buyer,
     "confirmed": _confirm,
     "capture refused": record_capture_refused,
-    "found": lambda tx, step: record_found(tx, step, "pi_1"),
+    "found": lambda tx, step: record_found(tx, step, "pi_1", set_aside=True),
     "nothing lost": record_nothing_lost,
     "voided": record_voided,
-    "refunded": record_refunded,
-    "owed": owe_refund,
+    "refunded": lambda tx, step: record_refunded(
+        tx, step, [("re_1", load_order(tx, step.event_id, step.order_id).refund_minor)]
+    ),
+    "owed": lambda tx, step: owe_refund(tx, step, load_order(tx, step.event_id, step.order_id).total_minor),
+    "taken": lambda tx, step: record_taken(
+        tx, step, load_order(tx, step.event_id, step.order_id).total_minor
+    ),
     "woken": wake_order,
     "put off": lambda tx, step: put_off(
         tx, PutOff(event_id=step.event_id, order_id=step.order_id, delay_ms=7_000)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -368,6 +369,22 @@ async def test_an_event_with_an_order_that_failed_after_it_was_shown_is_not_dele
         await stage.engine.submit(Command("write", (stage.partition, SYSTEM), write))
         refusal = await refused(ErrorCode.ORDER_EXISTS, delete(stage))
         assert refusal.details == {"order_id": str(seen.order_id)}
+
+
+async def test_an_event_whose_ledger_tells_of_money_is_not_deleted(tmp_path: Path) -> None:
+    with inventory(tmp_path) as stage:
+        await stage.put(make_plan())
+        failed = replace(
+            an_order(ReservationId(UUID(int=1))), state=OrderState.FAILED, payment_state=PaymentState.VOIDED
+        )
+        for movements, deleted in ((2, False), (0, True)):
+            order = replace(failed, movements=movements)
+            await stage.run(partial(put_order, stage=stage, order=order))
+            await (delete(stage) if deleted else refused(ErrorCode.ORDER_EXISTS, delete(stage)))
+
+
+def put_order(tx: Transaction, stage: Stage, order: OrderRecord) -> None:
+    ORDERS.put(tx, order, stage.partition, order.order_id)
 
 
 def an_order(reservation_id: ReservationId) -> OrderRecord:

@@ -58,15 +58,13 @@ MOVES: dict[States, dict[str, States]] = {
     (S.FAILED, P.STARTED): {"found": (S.FAILED, P.AUTHORIZED), "nothing lost": (S.FAILED, P.FAILED)},
     (S.FAILED, P.AUTHORIZED): {"voided": (S.FAILED, P.VOIDED), "owed": (S.FAILED, P.REFUND_PENDING)},
     (S.FAILED, P.REQUIRES_ACTION): {"voided": (S.FAILED, P.VOIDED), "owed": (S.FAILED, P.REFUND_PENDING)},
-    (S.FAILED, P.REFUND_PENDING): {"refunded": (S.FAILED, P.REFUNDED), "voided": (S.FAILED, P.VOIDED)},
+    (S.FAILED, P.REFUND_PENDING): {"refunded": (S.FAILED, P.REFUNDED)},
     (S.CANCELLED, P.REQUIRES_ACTION): {
         "voided": (S.CANCELLED, P.VOIDED),
         "owed": (S.CANCELLED, P.REFUND_PENDING),
     },
-    (S.CANCELLED, P.REFUND_PENDING): {
-        "refunded": (S.CANCELLED, P.REFUNDED),
-        "voided": (S.CANCELLED, P.VOIDED),
-    },
+    # What was taken is given back; only what was merely set aside can be voided.
+    (S.CANCELLED, P.REFUND_PENDING): {"refunded": (S.CANCELLED, P.REFUNDED)},
 }
 """The steps that move an order from one pair of states to another. All other steps leave the states as they are."""
 

@@ -16,7 +16,7 @@ async def test_confirming_issues_one_ticket_a_seat_in_the_same_commit(tmp_path: 
         await stage.take("authorised")
         stage.clock.at_ms += 30_000
         confirmed = await stage.take("confirmed")
-        command = confirm_command(order_id(1), 2)
+        command = confirm_command(order_id(1), 2, 1)
         assert confirmed.ticket_ids == command.ticket_ids
         assert (confirmed.confirmed_at_ms, confirmed.due_at_ms) == (stage.clock.at_ms, None)
         tickets = {ticket.ticket_id: ticket for ticket in stage.tickets()}

@@ -145,6 +145,7 @@ class TicketStage:
             billing_address=AddressRecord(street="S", city="C", postal_code="1", country="US"),
             payment_method_id=PaymentMethodId(UUID(int=3)),
             method_ref="m",
+            payment_ref="pi_1",
             return_url="",
             created_at_ms=self.clock.at_ms,
         )
@@ -157,6 +158,7 @@ class TicketStage:
         command = ConfirmOrder(
             event_id=EVENT_ID,
             order_id=order_id(order),
+            captured_minor=1,
             ticket_ids=tuple(TicketId(self.new_id()) for _ in seats),
             seed=b"s" * 32,
             kid=KID,

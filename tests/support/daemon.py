@@ -191,7 +191,7 @@ async def open_daemon(
     clock = TrioClock(start_ms)
     with open_inline_engine(data, settings.storage, clock, EVENT_CODEC, synced=False) as engine:
         await credit_time_down(engine)
-        await prepare_store(engine, clock.now_ms())
+        await prepare_store(engine, clock.now_ms(), settings.payments.gateway)
         keys = {
             scope: await add_key(engine, scope, clock.now_ms(), bytes([number]) * API_KEY_RANDOM_BYTES)
             for number, scope in enumerate(Scope)

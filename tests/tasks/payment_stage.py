@@ -18,8 +18,17 @@ from storage.clock import TrioClock
 from storage.engine import Command, Committed, Engine, Reader, Transaction
 from storage.schema.ids import EventId
 from storage.schema.layout import ORDERS, OUTCOMES, SYSTEM, TICKETS, buyer_partition
+from storage.schema.movements import MovementKind
 from storage.schema.records import OrderRecord, OutcomeRecord, ReplyPlace, ReservationRecord, TicketRecord
 from storage.schema.states import OrderState, PaymentState
+from storage.verify.contents import EventContents
+from storage.verify.ledger import (
+    check_currency_sums,
+    check_ledger_fits_orders,
+    check_movement_sums,
+    check_movement_times,
+    check_movements,
+)
 from storage.writer import InlineEngine
 from tests.domain.inventory_stage import (
     EVENT_ID,
@@ -33,6 +42,7 @@ from tests.domain.order_stage import begin_command, card_id, check_orders
 from tests.domain.room_stage import open_store
 from tests.ports.faulty_gateway import FaultyGateway
 from ticketd.domain.cancellation import CancelOrder, cancel_order
+from ticketd.domain.ledger import balance_of, list_movements
 from ticketd.domain.payment_methods import AddPaymentMethod, add_payment_method
 from ticketd.errors import Refusal
 from ticketd.ports.payments import CardAdded, GatewayState, MethodRequest, PaymentGateway, PaymentSnapshot
@@ -181,6 +191,33 @@ class PaymentStage(InventoryStage[TrioClock]):
             if at_rest:
                 assert order.due_at_ms is None, order
                 _check_money(order, await self.sandbox.find_by_order(order.order_id))
+                await self._check_ledger(order)
+        self.read(self._check_ledger_is_sound)
+
+    async def _check_ledger(self, order: OrderRecord) -> None:
+        """Fails unless the ledger has each movement of an order at rest once, and as the gateway has it."""
+        movements = self.read(lambda reader: list_movements(reader, EVENT_ID, order.order_id))
+        balance, payment = balance_of(movements), await self.sandbox.find_by_order(order.order_id)
+        taken, given_back = (payment.captured_minor, payment.refunded_minor) if payment else (0, 0)
+        assert (balance.captured_minor, balance.refunded_minor) == (taken, given_back), order
+        assert balance.reserved_minor == 0, order
+        refunds = await self.sandbox.list_refunds(payment.payment_ref if payment else "")
+        told = [move for move in movements if move.kind is MovementKind.REFUNDED]
+        assert [(move.movement_ref, move.amount_minor) for move in told] == [
+            (refund.refund_ref, refund.amount_minor) for refund in refunds
+        ]
+        assert {move.gateway for move in movements} <= {"sandbox"}
+
+    def _check_ledger_is_sound(self, reader: Reader) -> None:
+        event = EventContents(reader, EVENT_ID)
+        for check in (
+            check_movements,
+            check_movement_sums,
+            check_ledger_fits_orders,
+            check_currency_sums,
+            check_movement_times,
+        ):
+            assert list(check(event)) == []
 
 
 def _check_money(order: OrderRecord, payment: PaymentSnapshot | None) -> None:

@@ -16,6 +16,7 @@ from tests.domain.inventory_stage import order_id, user_id
 from tests.domain.order_stage import BILLING, card_id
 from tests.ports.charges import add_card
 from tests.ports.faulty_gateway import FaultyGateway, When
+from ticketd.domain.ledger import FREE_REF
 from ticketd.ports.payments import (
     Authorised,
     Captured,
@@ -25,7 +26,7 @@ from ticketd.ports.payments import (
     Voided,
 )
 from ticketd.ports.sandbox_payments import SandboxGateway
-from ticketd.tasks.gateway_calls import CALLS_AT_ONCE, FREE_REF, GatewayCalls, payment_ref_of
+from ticketd.tasks.gateway_calls import CALLS_AT_ONCE, GatewayCalls, payment_ref_of
 
 TIMEOUT_SECONDS = 20
 

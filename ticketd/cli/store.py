@@ -72,7 +72,7 @@ def open_store(settings: Settings, *, create: bool) -> Iterator[StoreBackend]:
     clock = SystemClock()
     with open_inline_engine(data, settings.storage, clock, EVENT_CODEC) as engine:
         trio.run(partial(credit_time_down, engine, begins=False))
-        trio.run(prepare_store, engine, clock.now_ms())
+        trio.run(prepare_store, engine, clock.now_ms(), settings.payments.gateway)
         outside = Outside(gateway=ClosedGateway(), mailer=ClosedMailer())
         place = Place(data=data, public_url=settings.server.public_url)
         services = build_services(settings, place, engine, clock, outside)

@@ -21,9 +21,11 @@ from storage.schema.layout import (
     buyer_partition,
     event_partition,
 )
+from storage.schema.movements import MovementKind
 from storage.schema.records import AddressRecord, OrderRecord, ReplyPlace, ReservationRecord
 from storage.schema.states import OrderState, PaymentState, ReservationState
 from ticketd.domain.hoarding import forgive_lapses
+from ticketd.domain.ledger import Movement, record_movement
 from ticketd.domain.order_book import load_order, save_order, trail_line
 from ticketd.domain.payment_methods import find_payment_method
 from ticketd.domain.reservations import (
@@ -131,7 +133,9 @@ def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
         due_at_ms=tx.now_ms,
         tries=0,
     )
+    set_aside = Movement(kind=MovementKind.AUTHORISED, amount_minor=order.total_minor)
     if _frozen_hold(tx, step.event_id, order) is None:
+        authorised = record_movement(tx, step.event_id, authorised, set_aside)
         late = replace(authorised, state=OrderState.FAILED)
         line = trail_line(tx, "authorised after the hold had ended")
         return save_order(tx, step.event_id, order, late, line)
@@ -139,6 +143,7 @@ def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
     finish_entry(tx, step.event_id, order.entry_id)
     forgive_lapses(tx, step.event_id, order.entry_id)
     _show_to_buyer(tx, step.event_id, order)
+    authorised = record_movement(tx, step.event_id, authorised, set_aside)
     sold = replace(authorised, state=OrderState.PENDING)
     return save_order(tx, step.event_id, order, sold, trail_line(tx, "authorised and sold"))
 
@@ -294,9 +299,11 @@ def _new_order(
         delivery_method=command.delivery_method,
         billing_address=command.billing_address,
         payment_method_id=command.payment_method_id,
+        gateway=command.gateway,
         method_ref=method_ref,
         return_url=command.return_url,
         created_at_ms=tx.now_ms,
         due_at_ms=tx.now_ms + command.resume_ms,
         reply=command.reply,
+        movements=0,
     )

@@ -166,8 +166,8 @@ def delete_event(tx: Transaction, command: DeleteEvent) -> None:
     """Deletes an event of which nothing was ever sold, with its room, its ended holds and its payments that failed.
 
     Refuses, in this order: EVENT_NOT_FOUND; ORDER_EXISTS with ``order_id`` if it has an order that has not FAILED, or
-    one that has while its buyer could see it, or whose money is not settled yet; SEATS_TAKEN with ``held`` if seats are
-    held.
+    one that has while its buyer could see it, that moved money, or whose money is not settled yet; SEATS_TAKEN with
+    ``held`` if seats are held.
     """
     event_id, partition = command.event_id, event_partition(command.event_id)
     load_sale(tx, event_id)
@@ -187,9 +187,14 @@ def delete_event(tx: Transaction, command: DeleteEvent) -> None:
 
 
 def _came_to_nothing(tx: Transaction, order: OrderRecord) -> bool:
-    """Whether an order is a payment that failed, that its buyer never saw as an order, and that moves no money."""
+    """Whether an order is a payment that failed, that its buyer never saw as an order, and that never moved money."""
     seen = EVENT_OF_ORDER.get(tx, SYSTEM, order.order_id) is not None
-    return order.state is OrderState.FAILED and order.payment_state in _SETTLED and not seen
+    return (
+        order.state is OrderState.FAILED
+        and order.payment_state in _SETTLED
+        and not seen
+        and not order.movements
+    )
 
 
 def event_plan(reader: Reader, event_id: EventId) -> EventPlan:

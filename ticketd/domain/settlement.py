@@ -7,16 +7,25 @@ records here what came of it. Recorded again, an outcome changes nothing.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
 from storage.engine import Transaction
 from storage.schema.ids import TicketId
+from storage.schema.movements import MovementKind
 from storage.schema.records import OrderRecord
 from storage.schema.states import OrderState, PaymentState
 from ticketd.domain.checkout import OrderStep
+from ticketd.domain.ledger import (
+    Movement,
+    note_capture,
+    note_refunds,
+    note_release,
+    read_balance,
+    record_movement,
+)
 from ticketd.domain.order_book import load_order, save_order, trail_line
 from ticketd.domain.reservations import return_seats
 from ticketd.domain.tickets import IssueTickets, issue_tickets
@@ -53,9 +62,10 @@ _NEXT_MOVES: Final[Mapping[tuple[OrderState, PaymentState], Move]] = {
 
 
 class ConfirmOrder(OrderStep, frozen=True, kw_only=True):
-    """The money was captured. ``ticket_ids``, one for each seat, and ``seed``, 32 random bytes, are new; ``kid`` names
-    the key that signs the tickets' codes."""
+    """The gateway has taken ``captured_minor``. ``ticket_ids``, one for each seat, and ``seed``, 32 random bytes, are
+    new; ``kid`` names the key that signs the tickets' codes."""
 
+    captured_minor: int
     ticket_ids: tuple[TicketId, ...]
     seed: bytes
     kid: str
@@ -75,10 +85,12 @@ def next_move(order: OrderRecord) -> Move:
 def confirm_order(tx: Transaction, command: ConfirmOrder) -> OrderRecord:
     """The money is in: the order is CONFIRMED, and its tickets are issued in the same commit.
 
-    An order that was cancelled meanwhile is left as it is: its refund is due already.
+    Of an order that was cancelled meanwhile only the ledger tells that the money was taken: its refund is due already.
     """
     order = load_order(tx, command.event_id, command.order_id)
-    if order.state is not OrderState.PENDING or order.payment_state is not PaymentState.AUTHORIZED:
+    if next_move(order) is Move.REFUND:
+        return record_taken(tx, command, command.captured_minor)
+    if next_move(order) is not Move.CAPTURE:
         return order
     issued = issue_tickets(
         tx,
@@ -93,7 +105,7 @@ def confirm_order(tx: Transaction, command: ConfirmOrder) -> OrderRecord:
         ),
     )
     confirmed = replace(
-        order,
+        note_capture(tx, command.event_id, order, command.captured_minor),
         state=OrderState.CONFIRMED,
         payment_state=PaymentState.CAPTURED,
         confirmed_at_ms=tx.now_ms,
@@ -104,41 +116,70 @@ def confirm_order(tx: Transaction, command: ConfirmOrder) -> OrderRecord:
     return save_order(tx, command.event_id, order, confirmed, trail_line(tx, "captured"))
 
 
+def record_taken(tx: Transaction, step: OrderStep, captured_minor: int) -> OrderRecord:
+    """The gateway has taken the money of an order that is due a refund: the ledger tells so before it is given back."""
+    order = load_order(tx, step.event_id, step.order_id)
+    if next_move(order) is not Move.REFUND:
+        return order
+    taken = note_capture(tx, step.event_id, order, captured_minor)
+    return order if taken is order else save_order(tx, step.event_id, order, taken, None)
+
+
 def record_voided(tx: Transaction, step: OrderStep) -> OrderRecord:
-    """What was set aside is free again: nothing was charged."""
-    return _end_payment(tx, step, {Move.VOID, Move.REFUND}, PaymentState.VOIDED)
+    """What was set aside is free again: nothing was charged.
+
+    An order of which the ledger says that money was taken stays as it is: that is owed to its buyer.
+    """
+    order = load_order(tx, step.event_id, step.order_id)
+    if next_move(order) not in {Move.VOID, Move.REFUND}:
+        return order
+    if read_balance(tx, step.event_id, step.order_id).captured_minor:
+        return order
+    return _end_payment(tx, step, note_release(tx, step.event_id, order), PaymentState.VOIDED)
 
 
-def record_refunded(tx: Transaction, step: OrderStep) -> OrderRecord:
-    """What was to be given back was given back."""
-    return _end_payment(tx, step, {Move.REFUND}, PaymentState.REFUNDED)
+def record_refunded(tx: Transaction, step: OrderStep, refunds: Iterable[tuple[str, int]]) -> OrderRecord:
+    """What was to be given back was given back. ``refunds`` are all that the gateway has made of the payment, each with
+    its name and its amount, also those that somebody made by hand."""
+    order = load_order(tx, step.event_id, step.order_id)
+    if next_move(order) is not Move.REFUND:
+        return order
+    return _end_payment(tx, step, note_refunds(tx, step.event_id, order, refunds), PaymentState.REFUNDED)
 
 
 def record_nothing_lost(tx: Transaction, step: OrderStep) -> OrderRecord:
     """An order that was given up without an answer had set no money aside."""
-    return _end_payment(tx, step, {Move.FIND_LOST}, PaymentState.FAILED)
-
-
-def record_found(tx: Transaction, step: OrderStep, payment_ref: str) -> OrderRecord:
-    """An order that was given up without an answer had set money aside, which is due to be voided."""
     order = load_order(tx, step.event_id, step.order_id)
     if next_move(order) is not Move.FIND_LOST:
         return order
-    found = replace(
-        order, payment_state=PaymentState.AUTHORIZED, payment_ref=payment_ref, due_at_ms=tx.now_ms, tries=0
-    )
-    return save_order(tx, step.event_id, order, found, trail_line(tx, "authorised although no answer came"))
+    return _end_payment(tx, step, order, PaymentState.FAILED)
 
 
-def owe_refund(tx: Transaction, step: OrderStep) -> OrderRecord:
-    """The gateway has taken the money of an order that is over: all of it is due back."""
+def record_found(tx: Transaction, step: OrderStep, payment_ref: str, *, set_aside: bool) -> OrderRecord:
+    """An order that was given up without an answer has a payment, which is due to be voided. ``set_aside``: with the
+    money set aside; else it waits for a buyer who was never asked."""
+    order = load_order(tx, step.event_id, step.order_id)
+    if next_move(order) is not Move.FIND_LOST:
+        return order
+    state = PaymentState.AUTHORIZED if set_aside else PaymentState.REQUIRES_ACTION
+    found = replace(order, payment_state=state, payment_ref=payment_ref, due_at_ms=tx.now_ms, tries=0)
+    line = trail_line(tx, "needs the buyer although no answer came")
+    if set_aside:
+        movement = Movement(kind=MovementKind.AUTHORISED, amount_minor=order.total_minor)
+        found = record_movement(tx, step.event_id, found, movement)
+        line = trail_line(tx, "authorised although no answer came")
+    return save_order(tx, step.event_id, order, found, line)
+
+
+def owe_refund(tx: Transaction, step: OrderStep, captured_minor: int) -> OrderRecord:
+    """The gateway has taken ``captured_minor`` of an order that is over: all of it is due back."""
     order = load_order(tx, step.event_id, step.order_id)
     if next_move(order) is not Move.VOID:
         return order
     owing = replace(
-        order,
+        note_capture(tx, step.event_id, order, captured_minor),
         payment_state=PaymentState.REFUND_PENDING,
-        refund_minor=order.total_minor,
+        refund_minor=captured_minor,
         due_at_ms=tx.now_ms,
         tries=0,
     )
@@ -152,7 +193,11 @@ def record_capture_refused(tx: Transaction, step: OrderStep) -> OrderRecord:
         return order
     return_seats(tx, step.event_id, order.user_id, order.order_id, order.seats)
     failed = replace(
-        order, state=OrderState.FAILED, payment_state=PaymentState.FAILED, due_at_ms=None, tries=0
+        note_release(tx, step.event_id, order),
+        state=OrderState.FAILED,
+        payment_state=PaymentState.FAILED,
+        due_at_ms=None,
+        tries=0,
     )
     return save_order(tx, step.event_id, order, failed, trail_line(tx, "capture refused"))
 
@@ -181,10 +226,8 @@ _ENDS: Final = {
 }
 
 
-def _end_payment(tx: Transaction, step: OrderStep, moves: Set[Move], end: PaymentState) -> OrderRecord:
-    """Ends the payment of an order whose next move is one of ``moves``; any other order stays as it is."""
-    order = load_order(tx, step.event_id, step.order_id)
-    if next_move(order) not in moves:
-        return order
+def _end_payment(tx: Transaction, step: OrderStep, order: OrderRecord, end: PaymentState) -> OrderRecord:
+    """Ends the payment of an order, whose movements may be counted further than they are saved."""
+    before = load_order(tx, step.event_id, step.order_id)
     ended = replace(order, payment_state=end, due_at_ms=None, tries=0)
-    return save_order(tx, step.event_id, order, ended, trail_line(tx, _ENDS[end]))
+    return save_order(tx, step.event_id, before, ended, trail_line(tx, _ENDS[end]))

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import trio
 
 from storage.schema.records import OrderRecord
+from ticketd.domain.ledger import FREE_REF
 from ticketd.ports.payments import (
     Authorised,
     AuthoriseOutcome,
@@ -20,6 +21,7 @@ from ticketd.ports.payments import (
     GatewayUnavailable,
     PaymentGateway,
     PaymentSnapshot,
+    Refunded,
     RefundOutcome,
     VoidOutcome,
 )
@@ -28,8 +30,6 @@ T = TypeVar("T")
 
 CALLS_AT_ONCE: Final = 32
 """Calls of the gateway that are under way at most."""
-FREE_REF: Final = "free"
-"""Stands for the payment of an order over nothing: no gateway is asked."""
 
 
 class GatewayCalls:
@@ -91,6 +91,11 @@ class GatewayCalls:
         """The order's payment as it stands at the gateway; None if it knows of none."""
         ref = payment_ref_of(order)
         return await self.call(lambda: self._gateway.fetch(ref))
+
+    async def list_refunds(self, order: OrderRecord) -> tuple[Refunded, ...]:
+        """All that the gateway gave back of the order's payment."""
+        ref = payment_ref_of(order)
+        return await self.call(lambda: self._gateway.list_refunds(ref))
 
     async def forget_method(self, method_ref: str) -> None:
         """Has a card forgotten."""

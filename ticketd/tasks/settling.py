@@ -28,6 +28,7 @@ from storage.schema.ids import EventId, OrderId, TicketId
 from storage.schema.layout import buyer_partition, event_partition
 from storage.schema.records import OrderRecord
 from ticketd.domain.checkout import OrderStep, await_buyer
+from ticketd.domain.ledger import FREE_REF, read_balance
 from ticketd.domain.settlement import (
     ConfirmOrder,
     Move,
@@ -40,6 +41,7 @@ from ticketd.domain.settlement import (
     record_found,
     record_nothing_lost,
     record_refunded,
+    record_taken,
     record_voided,
 )
 from ticketd.ids import new_id
@@ -53,7 +55,7 @@ from ticketd.ports.payments import (
     Refunded,
     Voided,
 )
-from ticketd.tasks.gateway_calls import FREE_REF, GatewayCalls
+from ticketd.tasks.gateway_calls import GatewayCalls
 from ticketd.tasks.placing import Placing
 from ticketd.tasks.resolver import read_order
 
@@ -144,9 +146,12 @@ class Settling:
 
     async def _capture(self, step: OrderStep, order: OrderRecord) -> None:
         """Takes the money and issues the tickets. Where the capture is refused, the gateway tells what is so."""
+        captured_minor = 0
         if order.payment_ref != FREE_REF:
             outcome = await self._calls.capture(order)
-            if isinstance(outcome, CaptureRefused):
+            if not isinstance(outcome, CaptureRefused):
+                captured_minor = outcome.amount_minor
+            else:
                 payment = await self._calls.fetch(order)
                 if payment is None or payment.state in _OVER:
                     _log.error("capture refused", order_id=str(order.order_id), reason=outcome.reason.value)
@@ -157,9 +162,11 @@ class Settling:
                 if payment.state is not GatewayState.CAPTURED:
                     await self._put_off(step, order, Move.CAPTURE, outcome.reason.value)
                     return
+                captured_minor = payment.captured_minor
         command = ConfirmOrder(
             event_id=step.event_id,
             order_id=step.order_id,
+            captured_minor=captured_minor,
             ticket_ids=tuple(TicketId(new_id()) for _ in order.seats),
             seed=os.urandom(32),
             kid=self._ticket_kid(),
@@ -173,8 +180,8 @@ class Settling:
         if isinstance(outcome, Declined):
             await self._commit("record_nothing_lost", step, lambda tx: record_nothing_lost(tx, step))
             return
-        ref = outcome.payment_ref
-        await self._commit("record_found", step, lambda tx: record_found(tx, step, ref))
+        ref, set_aside = outcome.payment_ref, isinstance(outcome, Authorised)
+        await self._commit("record_found", step, lambda tx: record_found(tx, step, ref, set_aside=set_aside))
 
     async def _void(self, step: OrderStep, order: OrderRecord) -> None:
         if order.payment_ref != FREE_REF:
@@ -183,7 +190,8 @@ class Settling:
                 payment = await self._calls.fetch(order)
                 if payment is not None and payment.state is GatewayState.CAPTURED:
                     _log.error("taken although the order was over", order_id=str(order.order_id))
-                    await self._commit("owe_refund", step, lambda tx: owe_refund(tx, step))
+                    taken_minor = payment.captured_minor
+                    await self._commit("owe_refund", step, lambda tx: owe_refund(tx, step, taken_minor))
                     return
                 if payment is not None and payment.state not in _OVER:
                     await self._put_off(step, order, Move.VOID, outcome.reason.value)
@@ -194,23 +202,43 @@ class Settling:
         """Gives back what is due: by a void while nothing was taken and all is due, else by a refund."""
         payment = None if order.payment_ref == FREE_REF else await self._calls.fetch(order)
         if payment is None or payment.state in _OVER:
+            if self._is_taken(step):
+                await self._put_off(step, order, Move.REFUND, "the gateway does not know what it took")
+                return
             await self._commit("record_voided", step, lambda tx: record_voided(tx, step))
         elif payment.state is GatewayState.CAPTURED:
-            await self._refund_captured(step, order, payment)
+            await self._refund_captured(step, order, payment, payment.captured_minor)
         elif order.refund_minor == order.total_minor:
             await self._void(step, order)
         else:
             # The seller keeps a part, and a part can only be kept of what was taken.
-            await self._calls.capture(order)
-            await self._refund_captured(step, order, payment)
+            taken = await self._calls.capture(order)
+            if isinstance(taken, CaptureRefused):
+                await self._put_off(step, order, Move.REFUND, taken.reason.value)
+                return
+            await self._refund_captured(step, order, payment, taken.amount_minor)
 
-    async def _refund_captured(self, step: OrderStep, order: OrderRecord, payment: PaymentSnapshot) -> None:
+    async def _refund_captured(
+        self, step: OrderStep, order: OrderRecord, payment: PaymentSnapshot, captured_minor: int
+    ) -> None:
+        if not self._is_taken(step):
+            await self._commit("record_taken", step, lambda tx: record_taken(tx, step, captured_minor))
+        made: tuple[Refunded, ...] = ()
         if payment.refunded_minor < order.refund_minor:
             outcome = await self._calls.refund(order, payment.refunded_minor)
             if not isinstance(outcome, Refunded):
                 await self._put_off(step, order, Move.REFUND, outcome.reason.value)
                 return
-        await self._commit("record_refunded", step, lambda tx: record_refunded(tx, step))
+            made = (outcome,)
+        # What was given back by hand, or before a crash, is told by the gateway alone.
+        seen = {} if payment.refunded_minor == 0 else dict(map(_named, await self._calls.list_refunds(order)))
+        refunds = tuple((seen | dict(map(_named, made))).items())
+        await self._commit("record_refunded", step, lambda tx: record_refunded(tx, step, refunds))
+
+    def _is_taken(self, step: OrderStep) -> bool:
+        """Whether the ledger says that the order's money was taken."""
+        with self._engine.snapshot(event_partition(step.event_id)) as view:
+            return read_balance(view, step.event_id, step.order_id).captured_minor > 0
 
     async def _put_off(self, step: OrderStep, order: OrderRecord, move: Move, problem: str) -> None:
         delay_ms = min(self._first_delay_ms << min(order.tries, 20), LONGEST_DELAY_MS)
@@ -233,3 +261,7 @@ class Settling:
         # Money has moved, or is about to: recording it must go on where space is short.
         command = Command(name, (event_partition(step.event_id), *further), run, may_use_reserve=True)
         return (await self._engine.submit(command)).result
+
+
+def _named(refund: Refunded) -> tuple[str, int]:
+    return refund.refund_ref, refund.amount_minor

@@ -27,6 +27,11 @@ def order_in(damage: Damage, state: OrderState) -> OrderRecord:
     return damage.find(ORDERS, state=state)
 
 
+def besides_ledger(damage: Damage) -> list[str]:
+    """What is found of the orders themselves: the ledger, of which test_ledger tells, does not fit them either."""
+    return [name for name in damage.found() if name not in {"ledger-fits-order", "movement-of-payment"}]
+
+
 def test_the_good_store_has_orders_in_every_state_that_lasts(damage: Damage) -> None:
     states = {(order.state, order.payment_state) for _, order in ORDERS.scan(damage.tx, damage.event)}
     assert states == {
@@ -40,14 +45,14 @@ def test_the_good_store_has_orders_in_every_state_that_lasts(damage: Damage) -> 
 def test_a_total_that_is_not_the_sum(damage: Damage) -> None:
     order = order_in(damage, OrderState.CONFIRMED)
     damage.change(ORDERS, order.order_id, total_minor=order.total_minor + 1)
-    assert damage.found() == ["order-adds-up"]
+    assert besides_ledger(damage) == ["order-adds-up"]
 
 
 def test_an_amount_below_zero(damage: Damage) -> None:
     order = order_in(damage, OrderState.CONFIRMED)
     total = order.subtotal_minor + order.fees_minor - 1
     damage.change(ORDERS, order.order_id, taxes_minor=-1, total_minor=total)
-    assert damage.found() == ["order-adds-up", "order-as-held"]
+    assert besides_ledger(damage) == ["order-adds-up", "order-as-held"]
 
 
 def test_amounts_that_are_not_those_of_the_hold(damage: Damage) -> None:
@@ -58,12 +63,12 @@ def test_amounts_that_are_not_those_of_the_hold(damage: Damage) -> None:
 
 def test_an_order_in_another_currency(damage: Damage) -> None:
     damage.change(ORDERS, order_in(damage, OrderState.CONFIRMED).order_id, currency="EUR")
-    assert damage.found() == ["order-currency"]
+    assert besides_ledger(damage) == ["order-currency"]
 
 
 def test_an_order_that_is_over_may_be_in_another_currency(damage: Damage) -> None:
     damage.change(ORDERS, order_in(damage, OrderState.CANCELLED).order_id, currency="EUR")
-    assert damage.found() == []
+    assert besides_ledger(damage) == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,7 @@ def test_more_given_back_than_was_paid(damage: Damage, over: int, found: list[st
     order = order_in(damage, OrderState.CANCELLED)
     refunded = msgspec.structs.replace(order, refund_minor=order.total_minor + over)
     ORDERS.put(damage.tx, refunded, damage.event, order.order_id)
-    assert damage.found() == found
+    assert besides_ledger(damage) == found
 
 
 def test_less_than_nothing_given_back(damage: Damage) -> None:
@@ -89,13 +94,13 @@ def test_money_given_back_of_an_order_that_stands(damage: Damage) -> None:
 def test_a_confirmed_order_without_captured_money(damage: Damage) -> None:
     order = order_in(damage, OrderState.CONFIRMED)
     damage.change(ORDERS, order.order_id, payment_state=PaymentState.AUTHORIZED)
-    assert damage.found() == ["order-and-payment-agree"]
+    assert besides_ledger(damage) == ["order-and-payment-agree"]
 
 
 def test_captured_money_of_an_order_that_failed(damage: Damage) -> None:
     order = order_in(damage, OrderState.FAILED)
     damage.change(ORDERS, order.order_id, payment_state=PaymentState.CAPTURED, payment_ref="p")
-    assert damage.found() == ["order-and-payment-agree"]
+    assert besides_ledger(damage) == ["order-and-payment-agree"]
 
 
 def test_an_order_at_rest_that_falls_due(damage: Damage) -> None:
@@ -115,7 +120,7 @@ def test_an_unfinished_order_that_never_falls_due(damage: Damage) -> None:
 
 def test_captured_money_that_the_gateway_has_no_name_for(damage: Damage) -> None:
     damage.change(ORDERS, order_in(damage, OrderState.CONFIRMED).order_id, payment_ref=None)
-    assert damage.found() == ["payment-is-named"]
+    assert besides_ledger(damage) == ["payment-is-named"]
 
 
 @pytest.mark.parametrize(
