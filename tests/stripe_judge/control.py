@@ -15,7 +15,7 @@ from tests.stripe_judge import faults
 from tests.stripe_judge.behaviour import Behaviour, Webhooks
 from tests.stripe_judge.call import Call, new_id
 from tests.stripe_judge.cards import CARDS
-from tests.stripe_judge.charging import end
+from tests.stripe_judge.charging import end, expire_authorisations
 from tests.stripe_judge.disputes import close_dispute, open_dispute
 from tests.stripe_judge.judge import Judge
 from tests.stripe_judge.records import Charge, Dispute, Event, Intent, Record, Refund, Token
@@ -111,6 +111,7 @@ def obey(judge: Judge, request: Request) -> Answer:
         return json_answer(404, {"error": "no such order"})
     try:
         with judge.store.transaction():
+            expire_authorisations(judge.call())
             answer = found(judge.call(), request.body)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         return json_answer(400, {"error": str(error)})

@@ -135,7 +135,9 @@ def _plant(tree: dict[str, Node], name: str, value: str) -> None:
     if found is None:
         raise bad_request(f"Invalid parameter name: {name}", code="parameter_unknown", param=name)
     steps = [found["head"], *re.findall(r"\[([^\[\]]*)\]", found["rest"])]
-    is_list = len(steps) > 1 and (not steps[-1] or steps[-1].isdigit())
+    # The keys of metadata are the caller's own, numbers too.
+    numbered = steps[-1].isdigit() and steps[0] != "metadata"
+    is_list = len(steps) > 1 and (not steps[-1] or numbered)
     if is_list:
         steps.pop()
     for step in steps[:-1]:

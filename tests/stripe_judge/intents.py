@@ -113,7 +113,10 @@ def confirm_intent(call: Call) -> Document:
     method = wallet.chargeable(call, customer)
     if method is None and intent.method is not None:
         method = call.store.get(Method, intent.method)
-        if method.spent or (method.customer is not None and method.customer != intent.customer):
+        spent = (
+            method.spent and intent.status != "requires_action"
+        )  # There it was this payment that spent it.
+        if spent or (method.customer is not None and method.customer != intent.customer):
             raise bad_request(wallet.SPENT)
     returns = call.params.text_or_none("return_url") or intent.return_url
     _check_confirmation(call, method, returns=returns, automatic=intent.automatic)

@@ -15,7 +15,7 @@ MOST: Final = 100
 
 _CLAUSE: Final = re.compile(
     r"""(?:metadata\[(?P<mark>["'])(?P<key>[^"'\]]+)(?P=mark)\]|(?P<field>customer|status|currency))"""
-    r""":\s*(?P<quote>["'])(?P<value>(?:[^"'\\]|\\.)*)(?P=quote)\Z"""
+    r""":\s*(?P<quote>["'])(?P<value>(?:(?!(?P=quote))[^\\]|\\.)*)(?P=quote)\Z"""
 )
 
 

@@ -34,9 +34,9 @@ def signature(secret: str, at: int, payload: bytes) -> str:
     return f"t={at},v1={made},v0={hashlib.sha256(payload).hexdigest()}"
 
 
-async def run_deliveries(judge: Judge) -> None:
-    """Sends what is due, one after another, for ever."""
-    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as client:
+async def run_deliveries(judge: Judge, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    """Sends what is due, one after another, for ever. ``transport`` takes the network's place."""
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False, transport=transport) as client:
         while True:
             stirred = judge.stirred
             first = _first_in_line(judge)
