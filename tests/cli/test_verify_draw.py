@@ -65,6 +65,8 @@ SWAPPED = [str(one) for one in [ORDER[0], ORDER[2], ORDER[1], *ORDER[3:]]]
         ({"seed": bytes(32).hex()}, "committed to"),
         ({"seed": SEED.hex()[:-2]}, "committed to"),
         ({"seed": "zz"}, "hex"),
+        ({"seed": SEED.hex().upper()}, "hex"),
+        ({"seed": SEED.hex()[:32] + " " + SEED.hex()[32:]}, "hex"),
         ({"entry_count": 8}, "entry_count is 8"),
         ({"order": [str(one) for one in ORDER[:-1]]}, "6 places"),
         ({"entries": [str(ENTRIES[0])] * 7}, "twice"),

@@ -128,7 +128,10 @@ def _seed_of(draw: _SavedDraw) -> bytes:
     try:
         seed = bytes.fromhex(draw.seed or "")
     except ValueError:
-        raise CommandFailed("the seed is not written in hex") from None
+        seed = b""
+    # Python also reads capitals and spaces; what is published has neither, and another program may not read them.
+    if not seed or seed.hex() != draw.seed:
+        raise CommandFailed("the seed is not written in hex, two digits in lower case for each byte")
     if len(seed) != SEED_BYTES or commitment_of(seed).hex() != draw.commitment:
         raise CommandFailed(
             f"the seed is not the one that was committed to: its hash is not {draw.commitment}"
