@@ -28,6 +28,7 @@ _REF: Final = "#/components/schemas/{name}"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _BOUND_KINDS: Final = frozenset({TokenKind.QUEUE, TokenKind.ACCESS})
 _STATUS_TEXTS: Final = {
+    101: "The WebSocket is open",
     200: "Success",
     201: "Created",
     204: "Success, no body",
@@ -229,6 +230,9 @@ def _common_headers(line: Endpoint) -> Document:
 
 def _responses(line: Endpoint, schemas: _Schemas) -> Document:
     responses: Document = {str(line.status): _success(line, schemas)}
+    if line.status == 426:
+        # The answer of the table is for who does not ask for an upgrade.
+        responses["101"] = {"description": _STATUS_TEXTS[101], "headers": _common_headers(line)}
     if line.has_etag:
         responses["304"] = {"description": _STATUS_TEXTS[304], "headers": _common_headers(line)}
     by_status: dict[int, list[ErrorCode]] = {}

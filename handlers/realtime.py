@@ -21,6 +21,7 @@ from handlers.judge import DEVICE_HEADER, judge_api_key, read_token
 from handlers.metering import Meter
 from handlers.realtime_session import RealtimeSession
 from handlers.services import Services
+from handlers.wire.realtime import OpenRealtime
 from ticketd.credentials.claims import Claims
 from ticketd.credentials.devices import FingerprintInvalid, hash_device, same_device
 from ticketd.credentials.keyring import TokenKind
@@ -53,8 +54,11 @@ REALTIME_ENDPOINT: Final = Endpoint(
     summary="Open a WebSocket for updates as they happen",
     credential=OPEN,
     rate=RateClass.REALTIME,
+    query=OpenRealtime,
     answer=ErrorAnswer,
     status=426,
+    # Of an upgrade; a call without one gives none of them.
+    errors=(ErrorCode.TOKEN_MISSING, ErrorCode.DEVICE_MISMATCH, ErrorCode.SCOPE_MISSING),
 )
 
 

@@ -32,6 +32,28 @@ _WAITING: Final = frozenset({EntryState.LOBBY, EntryState.QUEUED})
 Minutes = Annotated[int, msgspec.Meta(description="An estimate, in minutes; 0 once it is one's turn")]
 
 
+class OpenRealtime(msgspec.Struct, frozen=True, kw_only=True):
+    """What may stand in the address of a WebSocket."""
+
+    token: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                description="A queue, access or user token, unless it comes in the Authorization header or as the "
+                "subprotocol `bearer.TOKEN` beside `ticketd.v1`"
+            ),
+        ]
+        | None
+    ) = None
+    device_id: (
+        Annotated[
+            str,
+            msgspec.Meta(description="Compared with the device that joined, if it is sent"),
+        ]
+        | None
+    ) = None
+
+
 # --- what a client says ---------------------------------------------------------------------------------------------
 
 

@@ -128,6 +128,27 @@ def test_every_answer_of_a_limited_operation_tells_of_its_limit(line: Endpoint) 
         assert "Retry-After" in responses["429"]["headers"]
 
 
+def test_opening_a_websocket_says_what_goes_into_its_address_and_what_is_answered() -> None:
+    opening = DOCUMENT["paths"]["/v1/realtime"]["get"]
+    assert {(one["name"], one["in"], one["required"]) for one in opening["parameters"]} == {
+        ("token", "query", False),
+        ("device_id", "query", False),
+    }
+    assert set(opening["responses"]["101"]["headers"]) == {
+        "X-Request-ID",
+        "X-RateLimit-Limit",
+        "X-RateLimit-Remaining",
+        "X-RateLimit-Reset",
+    }
+    assert "TOKEN_MISSING" in opening["responses"]["401"]["description"]
+    assert {
+        code for code in ("DEVICE_MISMATCH", "SCOPE_MISSING") if code in str(opening["responses"]["403"])
+    } == {
+        "DEVICE_MISMATCH",
+        "SCOPE_MISSING",
+    }
+
+
 def test_money_is_a_number_and_a_pattern_is_one_everywhere() -> None:
     fields = list(schemas_in(DOCUMENT["components"]["schemas"]))
     assert not [one for one in fields if one.get("format") == "decimal"]
