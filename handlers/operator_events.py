@@ -26,7 +26,7 @@ from handlers.wire.operator import (
 )
 from storage.engine import Reader, Snapshot, Transaction
 from storage.schema.ids import EventId, SeatNumber, seat_number_of
-from storage.schema.layout import EVENT, EVENT_IDS, SALE, SYSTEM, event_partition
+from storage.schema.layout import EVENT, SALE, event_partition, list_events
 from storage.schema.records import CountRecord, EventRecord, SaleRecord
 from ticketd.domain.events import (
     CancelEvent,
@@ -135,12 +135,11 @@ async def unblock_event_seats(services: Services, call: Call[SeatsBody]) -> Repl
 def stored_events(view: Reader) -> list[tuple[EventRecord, SaleRecord]]:
     """All events that there are, in the order of their ids."""
     found: list[tuple[EventRecord, SaleRecord]] = []
-    for (part,) in EVENT_IDS.scan(view, SYSTEM):
-        if isinstance(part, UUID):
-            partition = event_partition(EventId(part))
-            event, sale = EVENT.get(view, partition), SALE.get(view, partition)
-            if event is not None and sale is not None:
-                found.append((event, sale))
+    for event_id in list_events(view):
+        partition = event_partition(event_id)
+        event, sale = EVENT.get(view, partition), SALE.get(view, partition)
+        if event is not None and sale is not None:
+            found.append((event, sale))
     return found
 
 

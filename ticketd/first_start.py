@@ -14,7 +14,7 @@ import structlog
 
 from storage.engine import Command, Engine, Transaction
 from storage.schema.ids import EventId, OrderId
-from storage.schema.layout import EVENT_IDS, LEDGER_SINCE, ORDERS, SYSTEM, event_partition
+from storage.schema.layout import LEDGER_SINCE, ORDERS, SYSTEM, event_partition, list_events
 from ticketd.credentials.keyring import KEY_RANDOM_BYTES
 from ticketd.domain.keys import SIGNING_KEY_KINDS, add_missing_signing_keys, fresh_signing_key
 from ticketd.domain.ledger import derive_movements
@@ -44,7 +44,7 @@ async def prepare_store(engine: Engine, now_ms: int, gateway: str) -> None:
 async def _derive_ledger(engine: Engine, now_ms: int, gateway: str) -> None:
     """Derives the movements of all orders from before there was a ledger, some in each commit."""
     with engine.snapshot(SYSTEM) as view:
-        event_ids = [EventId(parts[0]) for parts in EVENT_IDS.scan(view, SYSTEM)]  # type: ignore[arg-type]  # a UUID
+        event_ids = list_events(view)
     derived = 0
     for event_id in event_ids:
         partition = event_partition(event_id)

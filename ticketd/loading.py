@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from typing import Final
-from uuid import UUID
 
 import structlog
 import trio
 
 from storage.engine import Engine
-from storage.schema.ids import EventId
-from storage.schema.layout import EVENT_IDS, SYSTEM
+from storage.schema.layout import SYSTEM, list_events
 from ticketd.views.positions import Positions
 
 TELL_SECONDS: Final = 5.0
@@ -24,7 +22,7 @@ async def load_rooms(engine: Engine, positions: Positions) -> None:
     """Reads the lines of all events, one event after the other, and tells the log how far it is."""
     began = told = time.monotonic()
     with engine.snapshot(SYSTEM) as view:
-        events = [EventId(part) for (part,) in EVENT_IDS.scan(view, SYSTEM) if isinstance(part, UUID)]
+        events = list_events(view)
     waiting = 0
     _log.info("loading rooms", events=len(events))
     for number, event_id in enumerate(events, 1):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from storage.engine import Partition
+from storage.engine import Partition, Reader
 from storage.schema.ids import EntryId, EventId, TicketId, UserId
 from storage.schema.movements import MovementRecord
 from storage.schema.records import (
@@ -138,3 +138,8 @@ LEDGER_SINCE: Final = Table(
     209, "ledger_since", int
 )  # (): at_ms from when on every order has its movements; see ticketd.first_start
 HEARTBEAT: Final = Table(206, "heartbeat", HeartbeatRecord)  # (): see ticketd.tasks.timekeeper
+
+
+def list_events(reader: Reader) -> list[EventId]:
+    """The ids of all events that there are, in order; ``reader`` can read the system's partition."""
+    return [EventId(part) for (part,) in EVENT_IDS.scan(reader, SYSTEM) if isinstance(part, UUID)]

@@ -45,7 +45,7 @@ async def test_ten_thousand_hear_of_one_seat_in_the_same_bytes(
             while not all(one._news.is_set() for one in crowd):  # noqa: ASYNC110  # it counts the turns
                 await trio.sleep(0)
             nursery.cancel_scope.cancel()
-        assert others >= CROWD // SLICE
+        assert others >= CROWD // SLICE - 1
         texts = Counter(id(connection.next_text_nowait()) for connection in crowd)
         assert len(texts) == 1
         text = hub._feeds[EVENT_ID].sections.text_after(0)

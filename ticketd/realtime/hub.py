@@ -35,7 +35,6 @@ from storage.schema.ids import EntryId, EventId, ReservationId, UserId
 from storage.schema.layout import BUYER_ORDERS, ORDERS, RESERVATIONS, buyer_partition, event_partition
 from storage.schema.states import LIVE_RESERVATION_STATES, OrderState, SeatState
 from ticketd.errors import ErrorCode, Refusal
-from ticketd.realtime.alarm import Alarm
 from ticketd.realtime.connection import SUBSCRIPTIONS_MAX, Connection, Listener
 from ticketd.realtime.feeds import EventFeed
 from ticketd.realtime.sections import EventSections
@@ -50,6 +49,7 @@ from ticketd.realtime.updates import (
     expiring_kind,
 )
 from ticketd.realtime.watches import QUEUE_SPACING_MS, QueueWatch, Subscription
+from ticketd.tasks.alarm import Alarm
 from ticketd.tasks.deadlines import Agenda
 
 WARNING_MS: Final = 60_000

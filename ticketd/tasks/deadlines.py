@@ -19,7 +19,8 @@ from storage.clock import Clock
 from storage.engine import Change, Engine, EngineOverloaded, Reader, Rejected, StorageFull
 from storage.schema.events import EventDeleted, EventPut
 from storage.schema.ids import EventId
-from storage.schema.layout import EVENT_IDS, SYSTEM, event_partition
+from storage.schema.layout import SYSTEM, event_partition, list_events
+from ticketd.tasks.alarm import Alarm
 
 RETRY_MS: Final = 1000
 """How long an event rests whose step was refused, or left everything as it was."""
@@ -83,7 +84,7 @@ class _Runner:
         self._work = work
         self._agenda: Agenda[EventId] = Agenda()
         self._touched: set[EventId] = set()
-        self._waiting: trio.CancelScope | None = None
+        self._alarm = Alarm(clock)
 
     def notice(self, changes: Sequence[Change]) -> None:
         """The subscriber: marks the events that changes concern, and ends the wait."""
@@ -94,12 +95,12 @@ class _Runner:
                 self._touched.add(event.event_id)
             elif (event_id := self._work.concerns(event)) is not None:
                 self._touched.add(event_id)
-        if len(self._touched) > touched and self._waiting is not None:
-            self._waiting.cancel()
+        if len(self._touched) > touched:
+            self._alarm.ring()
 
     def look_at_all(self) -> None:
         with self._engine.snapshot(SYSTEM) as snapshot:
-            events = [EventId(parts[0]) for parts in EVENT_IDS.scan(snapshot, SYSTEM)]  # type: ignore[arg-type]  # a UUID
+            events = list_events(snapshot)
         self._look_at(events)
 
     def _look_at(self, events: Iterable[EventId]) -> None:
@@ -109,22 +110,14 @@ class _Runner:
 
     async def run(self) -> None:
         while True:
+            self._alarm.reset()
             touched, self._touched = self._touched, set()
             self._look_at(touched)
             first = self._agenda.first()
             if first is None or first[0] > self._clock.now_ms():
-                await self._wait(None if first is None else first[0])
+                await self._alarm.wait_until_ms(None if first is None else first[0])
             else:
                 await self._work_on(first[1])
-
-    async def _wait(self, until_ms: int | None) -> None:
-        """Waits until the time or until a change is noticed."""
-        with trio.CancelScope() as self._waiting:
-            if until_ms is None:
-                await trio.sleep_forever()
-            else:
-                await self._clock.wait_until_ms(until_ms)
-        self._waiting = None
 
     async def _work_on(self, event_id: EventId) -> None:
         """One step of an event that is due, and a new look at it; an event that did not get on rests for a while."""

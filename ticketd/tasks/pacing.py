@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import Final
-from uuid import UUID
 
 import structlog
 import trio
@@ -18,7 +17,7 @@ import trio
 from storage.clock import Clock
 from storage.engine import Command, Engine, EngineOverloaded, StorageFull, Transaction
 from storage.schema.ids import EventId
-from storage.schema.layout import EVENT_IDS, SYSTEM, event_partition
+from storage.schema.layout import event_partition, list_events
 from ticketd.domain.admission import room_is_empty
 from ticketd.domain.pacing import Paced, is_slowed, quicken_room, slow_room
 from ticketd.tasks.checkout_health import CheckoutHealth
@@ -68,7 +67,7 @@ class _Pacing:
     def find_slowed(self) -> None:
         """Reads which rooms are slowed."""
         with self._engine.snapshot() as view:
-            self.slowed = [event_id for event_id in self._events() if is_slowed(view, event_id)]
+            self.slowed = [event_id for event_id in list_events(view) if is_slowed(view, event_id)]
         self._health.rooms_slowed = len(self.slowed)
 
     async def run(self) -> None:
@@ -116,11 +115,7 @@ class _Pacing:
 
     def _with_people(self) -> list[EventId]:
         with self._engine.snapshot() as view:
-            return [event_id for event_id in self._events() if not room_is_empty(view, event_id)]
-
-    def _events(self) -> list[EventId]:
-        with self._engine.snapshot(SYSTEM) as view:
-            return [EventId(part) for (part,) in EVENT_IDS.scan(view, SYSTEM) if isinstance(part, UUID)]
+            return [event_id for event_id in list_events(view) if not room_is_empty(view, event_id)]
 
 
 def _run(

@@ -16,9 +16,10 @@ from storage.clock import Clock
 from storage.engine import Change, Engine
 from storage.schema.events import OrderMoved
 from storage.schema.ids import EventId, OrderId
-from storage.schema.layout import DUE_ORDERS, EVENT_IDS, ORDERS, SYSTEM, event_partition
+from storage.schema.layout import DUE_ORDERS, ORDERS, SYSTEM, event_partition, list_events
 from storage.schema.records import OrderRecord
 from storage.schema.states import OrderState
+from ticketd.tasks.alarm import Alarm
 from ticketd.tasks.deadlines import Agenda
 
 WORKERS_AT_MOST: Final = 16
@@ -49,7 +50,7 @@ class Resolver:
         self._in_hand: set[OrderId] = set()
         self._let_go: dict[OrderPlace, int] = {}
         self._workers = trio.Semaphore(WORKERS_AT_MOST)
-        self._waiting: trio.CancelScope | None = None
+        self._alarm = Alarm(clock)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until it is cancelled; ready once every unfinished order of the store is on the agenda."""
@@ -75,7 +76,7 @@ class Resolver:
     def _release(self, place: OrderPlace, rest_ms: int) -> None:
         self._in_hand.discard(place[1])
         self._let_go[place] = rest_ms
-        self._end_wait()
+        self._alarm.ring()
 
     def _notice(self, changes: Sequence[Change]) -> None:
         """The subscriber: notes when orders that changed are due."""
@@ -85,16 +86,12 @@ class Resolver:
                 self._agenda.put((event.event_id, event.order_id), event.due_at_ms)
                 seen = True
         if seen:
-            self._end_wait()
-
-    def _end_wait(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
+            self._alarm.ring()
 
     def _look_at_all(self) -> None:
         now_ms = self._clock.now_ms()
         with self._engine.snapshot(SYSTEM) as view:
-            events = [EventId(parts[0]) for parts in EVENT_IDS.scan(view, SYSTEM)]  # type: ignore[arg-type]  # a UUID
+            events = list_events(view)
         for event_id in events:
             partition = event_partition(event_id)
             with self._engine.snapshot(partition) as view:
@@ -114,10 +111,11 @@ class Resolver:
             self._agenda.put(place, due_at_ms)
 
     async def _take_turn(self, nursery: trio.Nursery) -> None:
+        self._alarm.reset()
         self._look_at_let_go()
         first = self._agenda.first()
         if first is None or first[0] > self._clock.now_ms():
-            await self._wait(None if first is None else first[0])
+            await self._alarm.wait_until_ms(None if first is None else first[0])
             return
         place = first[1]
         self._agenda.put(place, None)
@@ -134,12 +132,3 @@ class Resolver:
         finally:
             self._workers.release()
             self._release(place, rest_ms)
-
-    async def _wait(self, until_ms: int | None) -> None:
-        """Waits until the time or until something is noticed."""
-        with trio.CancelScope() as self._waiting:
-            if until_ms is None:
-                await trio.sleep_forever()
-            else:
-                await self._clock.wait_until_ms(until_ms)
-        self._waiting = None

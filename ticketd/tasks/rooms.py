@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
-from uuid import UUID
 
 import structlog
 import trio
@@ -23,10 +22,11 @@ from storage.clock import Clock
 from storage.engine import Change, Command, Engine, EngineOverloaded, StorageFull, Transaction
 from storage.schema.events import EntryMoved, EventDeleted, EventPut, LobbyDrawn, RoomChanged, SeatsMoved
 from storage.schema.ids import EventId
-from storage.schema.layout import EVENT_IDS, SYSTEM, event_partition
+from storage.schema.layout import SYSTEM, event_partition, list_events
 from storage.schema.states import SeatState
 from ticketd.domain.admission import advance_room, draw_is_due, next_room_step, room_is_empty
 from ticketd.ids import new_seed
+from ticketd.tasks.alarm import Alarm
 from ticketd.tasks.draws import draw_lobby
 
 BATCH: Final = 100
@@ -58,22 +58,19 @@ async def run_rooms(
 
 
 class _Rooms:
-    """The rooms that have a task, each with the scope in which its task sleeps."""
+    """The rooms that have a task, each with the alarm that wakes it."""
 
     def __init__(self, engine: Engine, clock: Clock, nursery: trio.Nursery) -> None:
         self._engine = engine
         self._clock = clock
         self._nursery = nursery
-        self._sleeping: dict[EventId, trio.CancelScope] = {}
-        self._running: set[EventId] = set()
+        self._alarms: dict[EventId, Alarm] = {}
         self._drawing: set[EventId] = set()
 
     def look_at_all(self) -> None:
         """Starts the task of every room of the store that is not empty."""
         with self._engine.snapshot(SYSTEM) as snapshot:
-            event_ids = [
-                EventId(part) for (part,) in EVENT_IDS.scan(snapshot, SYSTEM) if isinstance(part, UUID)
-            ]
+            event_ids = list_events(snapshot)
         for event_id in event_ids:
             self._wake(event_id)
 
@@ -87,14 +84,12 @@ class _Rooms:
                 self._wake(event.event_id)
 
     def _wake(self, event_id: EventId) -> None:
-        """Ends the sleep of a room's task, or starts one for a room that is not empty. A task that is awake looks again
-        by itself before it sleeps."""
-        if event_id in self._running:
-            scope = self._sleeping.get(event_id)
-            if scope is not None:
-                scope.cancel()
+        """Has a room's task look again, or starts one for a room that is not empty."""
+        alarm = self._alarms.get(event_id)
+        if alarm is not None:
+            alarm.ring()
         elif not self._is_empty(event_id):
-            self._running.add(event_id)
+            self._alarms[event_id] = Alarm(self._clock)
             self._nursery.start_soon(self._run_room, event_id, name=f"room {event_id}")
 
     def _is_empty(self, event_id: EventId) -> bool:
@@ -102,10 +97,12 @@ class _Rooms:
             return room_is_empty(snapshot, event_id)
 
     async def _run_room(self, event_id: EventId) -> None:
-        """One room, until it is empty. Between the look at the store and the sleep nothing is awaited, so that no
-        change is missed."""
+        """One room, until it is empty. A change that comes after the look at the store rings the alarm, so that none is
+        missed; nothing is awaited between the look at an empty room and the task's end."""
         partition = event_partition(event_id)
+        alarm = self._alarms[event_id]
         while True:
+            alarm.reset()
             with self._engine.snapshot(partition) as snapshot:
                 now_ms = snapshot.now_ms
                 if room_is_empty(snapshot, event_id):
@@ -118,8 +115,8 @@ class _Rooms:
             if due_at_ms is not None and due_at_ms <= now_ms:
                 await self._advance(event_id)
             else:
-                await self._sleep(event_id, due_at_ms)
-        self._running.discard(event_id)
+                await alarm.wait_until_ms(due_at_ms)
+        del self._alarms[event_id]
 
     async def _advance(self, event_id: EventId) -> None:
         def run(tx: Transaction) -> int | None:
@@ -143,13 +140,3 @@ class _Rooms:
             await trio.sleep(RETRY_SECONDS)
         self._drawing.discard(event_id)
         self._wake(event_id)
-
-    async def _sleep(self, event_id: EventId, until_ms: int | None) -> None:
-        """Until the time, or for ever if there is none, or until the room is woken."""
-        with trio.CancelScope() as scope:
-            self._sleeping[event_id] = scope
-            if until_ms is None:
-                await trio.sleep_forever()
-            else:
-                await self._clock.wait_until_ms(until_ms)
-        del self._sleeping[event_id]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
-from uuid import UUID
 
 import structlog
 import trio
@@ -19,10 +18,11 @@ from storage.clock import STEP_MS, SteadyClock
 from storage.engine import Change, Command, Engine, EngineOverloaded, StorageFull, Transaction
 from storage.schema.events import EntryMoved, HoldMoved, SeatsMoved, TimeCredited
 from storage.schema.ids import EventId
-from storage.schema.layout import EVENT_IDS, HEARTBEAT, SYSTEM, event_partition
+from storage.schema.layout import HEARTBEAT, SYSTEM, event_partition, list_events
 from storage.schema.records import HeartbeatRecord
 from ticketd.domain.time_credit import CreditTime, awaits_time, credit_downtime, credit_events
 from ticketd.metrics import Reading
+from ticketd.tasks.alarm import Alarm
 
 BEAT_MS: Final = 5_000
 """How old the newest commit gets at most while something runs: by as much too much may be credited after a crash."""
@@ -72,7 +72,7 @@ class Timekeeper:
         self._told_ahead_ms = 0
         self._candidates: set[EventId] = set()
         """Events of which something may run: all that are not among them have nothing that runs."""
-        self._news = trio.Event()
+        self._alarm = Alarm(clock)
 
     def readings(self) -> dict[str, Reading]:
         """What the metrics tell of the time."""
@@ -153,14 +153,14 @@ class Timekeeper:
             if isinstance(event, EntryMoved | SeatsMoved | HoldMoved | TimeCredited):
                 self._candidates.add(event.event_id)
         if self._candidates:
-            self._news.set()
+            self._alarm.ring()
 
     async def _beat(self) -> None:
         """While something runs, sees to it that the newest commit is never older than a beat."""
         while True:
-            self._news = trio.Event()
+            self._alarm.reset()
             if not self._something_runs():
-                await self._news.wait()
+                await self._alarm.wait_until_ms(None)
                 continue
             beat_at_ms = self._engine.newest_commit_ms() + BEAT_MS
             if beat_at_ms > self._clock.now_ms():
@@ -189,4 +189,4 @@ def _put_beat(tx: Transaction) -> None:
 
 def _all_events(engine: Engine) -> list[EventId]:
     with engine.snapshot(SYSTEM) as view:
-        return [EventId(part) for (part,) in EVENT_IDS.scan(view, SYSTEM) if isinstance(part, UUID)]
+        return list_events(view)

@@ -8,7 +8,6 @@ elsewhere, on the store itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 import msgspec
 
@@ -16,7 +15,7 @@ from storage.clock import Clock
 from storage.engine import Change, Engine
 from storage.schema.events import EventDeleted, EventPut, SeatsMoved
 from storage.schema.ids import EventId
-from storage.schema.layout import COUNTS, EVENT, EVENT_IDS, SALE, SYSTEM, TOTAL, event_partition
+from storage.schema.layout import COUNTS, EVENT, SALE, SYSTEM, TOTAL, event_partition, list_events
 from storage.schema.records import CountRecord, EventRecord, SaleRecord
 from ticketd.domain.sales import SalePhase, sale_phase
 from ticketd.views.search import Findable, SearchIndex, SearchQuery
@@ -59,8 +58,7 @@ class Catalogue:
         self._shown: dict[EventId, _Shown] = {}
         self._index = SearchIndex()
         with engine.snapshot(SYSTEM) as view:
-            parts = [part for (part,) in EVENT_IDS.scan(view, SYSTEM)]
-        self._unread = {EventId(part) for part in parts if isinstance(part, UUID)}
+            self._unread = set(list_events(view))
         self._unsubscribe = engine.subscribe(self._notice)
         self._read_plans()
 
