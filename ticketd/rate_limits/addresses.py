@@ -50,13 +50,21 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
 
+def subscriber_network(address: str) -> _Network | None:
+    """All addresses of the subscriber who has this one: an IPv6 address's /64, an IPv4 address alone; None for what is
+    no address, such as a Unix socket's empty one."""
+    parsed = _parse(address)
+    if parsed is None:
+        return None
+    bits = _SUBSCRIBER_BITS if isinstance(parsed, ipaddress.IPv6Address) else parsed.max_prefixlen
+    return ipaddress.ip_network((parsed, bits), strict=False)
+
+
 @functools.lru_cache(maxsize=16_384)
 def subscriber_of(address: str) -> str:
-    """Whom an address stands for: an IPv6 address for its /64, which one subscriber has whole; any other for itself."""
-    parsed = _parse(address)
-    if not isinstance(parsed, ipaddress.IPv6Address):
-        return address
-    return str(ipaddress.ip_network((parsed, _SUBSCRIBER_BITS), strict=False))
+    """Whom an address stands for: an IPv6 address for its subscriber's network, any other for itself."""
+    network = subscriber_network(address)
+    return str(network) if isinstance(network, ipaddress.IPv6Network) else address
 
 
 def _parse(text: str) -> _Address | None:
