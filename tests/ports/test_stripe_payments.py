@@ -6,15 +6,50 @@ is asked where ``STRIPE_TEST_KEY`` is set.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Final
+from uuid import uuid4
 
 import pytest
+import structlog
+import trio
+import trio.testing
 from msgspec.structs import replace
 
+from storage.schema.ids import UserId
+from tests.ports.charges import (
+    TOTAL_MINOR,
+    add_card,
+    authorise,
+    capture,
+    card,
+    charge_of,
+    new_key,
+    new_order,
+    snapshot,
+)
 from tests.ports.payment_contract import PaymentContract
+from tests.stripe_judge.control import LedgerLine
+from tests.stripe_judge.faults import Fault
 from tests.stripe_judge.process import API_KEY, JudgeProcess, running_judge
+from ticketd.ports.payments import (
+    ActionRequired,
+    Authorised,
+    Captured,
+    CaptureRefused,
+    CardAdded,
+    Charge,
+    Declined,
+    GatewayState,
+    GatewayUnavailable,
+    MethodRefused,
+    MethodRequest,
+    OperationRefusal,
+    Refunded,
+    Voided,
+)
 from ticketd.ports.stripe_calls import StripeAccount
 from ticketd.ports.stripe_payments import StripeGateway
 
@@ -66,3 +101,300 @@ async def gateway(judge: JudgeProcess) -> AsyncIterator[StripeGateway]:
 
 class TestJudgeContract(PaymentContract):
     """As strict as Stripe."""
+
+
+# --- cards ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_buyer_has_one_customer_also_with_two_first_cards_at_once(
+    gateway: StripeGateway, judge: JudgeProcess
+) -> None:
+    user_id = UserId(uuid4())
+    refs: set[str | None] = set()
+
+    async def add() -> None:
+        added = await gateway.describe_method(replace(card(), user_id=user_id), new_key())
+        assert isinstance(added, CardAdded)
+        refs.add(added.customer_ref)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(add)
+        nursery.start_soon(add)
+    (customer,) = refs
+    known = replace(card(customer_ref=customer), user_id=UserId(uuid4()))
+    later = await gateway.describe_method(known, new_key())
+    assert isinstance(later, CardAdded)
+    assert later.customer_ref == customer
+    assert later.gateway_method_ref.startswith(f"{customer}/pm_")
+
+
+async def test_a_deleted_customer_is_made_anew(gateway: StripeGateway) -> None:
+    key = new_key()
+    request = replace(card(customer_ref="cus_deleted"), user_id=UserId(uuid4()))
+    added = await gateway.describe_method(request, key)
+    assert isinstance(added, CardAdded)
+    assert added.customer_ref not in {None, "cus_deleted"}
+    assert await gateway.describe_method(request, key) == added
+    assert isinstance(await gateway.authorise(charge_of(added.gateway_method_ref), new_key()), Authorised)
+
+
+async def test_a_payment_method_of_stripes_script_can_be_added_once_by_one_buyer(
+    gateway: StripeGateway,
+) -> None:
+    added = await gateway.describe_method(card(), new_key())
+    assert isinstance(added, CardAdded)
+    method = added.gateway_method_ref.partition("/")[2]
+    again = await gateway.describe_method(card(method, added.customer_ref), new_key())
+    assert again == added
+    stranger = MethodRequest(card_token=method, user_id=UserId(uuid4()))
+    assert await gateway.describe_method(stranger, new_key()) == MethodRefused("belongs_to_another")
+    await gateway.forget_method(added.gateway_method_ref)
+    assert isinstance(await gateway.describe_method(card(method), new_key()), MethodRefused)
+
+
+async def test_a_card_that_its_bank_declines_at_once_is_refused(
+    gateway: StripeGateway, judge: JudgeProcess
+) -> None:
+    judge.behave(declines_on_attach=True)
+    refused = await gateway.describe_method(card("tok_chargeDeclinedInsufficientFunds"), new_key())
+    assert refused == MethodRefused("insufficient_funds")
+    assert isinstance(await gateway.describe_method(card("tok_chargeCustomerFail"), new_key()), CardAdded)
+
+
+@pytest.mark.parametrize(
+    "token", ["", "tok_", "pm_", "tok_visa/x", "tok_\u00e9", "tok_" + "a" * 251, "src_1"]
+)
+async def test_no_token_at_all_is_not_sent(gateway: StripeGateway, judge: JudgeProcess, token: str) -> None:
+    before = len(judge.calls())
+    assert await gateway.describe_method(card(token), new_key()) == MethodRefused("no_token")
+    assert len(judge.calls()) == before
+
+
+# --- authorising ------------------------------------------------------------------------------------------------
+
+
+async def test_a_declined_payment_is_cancelled_so_that_nothing_can_be_tried_on_it(
+    gateway: StripeGateway, judge: JudgeProcess
+) -> None:
+    charge = charge_of(await add_card(gateway, "tok_chargeDeclined"))
+    outcome = await gateway.authorise(charge, new_key())
+    assert isinstance(outcome, Declined)
+    (line,) = [each for each in judge.ledger() if each.payment_intent == outcome.payment_ref]
+    assert line.status == "canceled"
+    assert line.metadata == {"order_id": str(charge.order_id)}
+
+
+async def test_a_declined_payment_that_cannot_be_cancelled_is_declined_all_the_same(
+    gateway: StripeGateway, judge: JudgeProcess
+) -> None:
+    judge.order_fault(CANCEL, Fault.ERROR_BEFORE, should_retry=False)
+    charge = charge_of(await add_card(gateway, "tok_chargeDeclined"))
+    outcome = await gateway.authorise(charge, new_key())
+    assert isinstance(outcome, Declined)
+    assert outcome.payment_ref is not None
+    assert (await snapshot(gateway, outcome.payment_ref)).state is GatewayState.FAILED
+
+
+@pytest.mark.parametrize(("passed", "state"), [(True, GatewayState.AUTHORISED), (False, GatewayState.FAILED)])
+async def test_a_challenge_has_a_page_and_a_secret(
+    gateway: StripeGateway, judge: JudgeProcess, passed: bool, state: GatewayState
+) -> None:
+    key, charge = new_key(), charge_of(await add_card(gateway, "tok_threeDSecure2Required"))
+    outcome = await gateway.authorise(charge, key)
+    assert isinstance(outcome, ActionRequired)
+    assert outcome.client_secret is not None
+    assert outcome.client_secret.startswith(f"{outcome.payment_ref}_secret_")
+    back = judge.finish_challenge(outcome.redirect_url, passed=passed)
+    assert back is not None
+    assert back.startswith(charge.return_url)
+    seen = await snapshot(gateway, outcome.payment_ref)
+    assert (seen.state, seen.redirect_url) == (state, None)
+    assert seen.decline_code == (None if passed else "payment_intent_authentication_failure")
+    assert await gateway.void(outcome.payment_ref, new_key()) == Voided()
+    assert (await snapshot(gateway, outcome.payment_ref)).state is GatewayState.VOIDED
+
+
+@pytest.mark.parametrize(
+    ("amount_minor", "code"),
+    [(49, "amount_too_small"), (50, None), (99_999_999, None), (100_000_000, "amount_too_large")],
+)
+async def test_an_amount_that_stripe_does_not_take_is_declined(
+    gateway: StripeGateway, amount_minor: int, code: str | None
+) -> None:
+    charge = charge_of(await add_card(gateway), amount_minor=amount_minor)
+    outcome = await gateway.authorise(charge, new_key())
+    if code is None:
+        assert isinstance(outcome, Authorised)
+    else:
+        assert outcome == Declined(code)
+
+
+@pytest.mark.parametrize("currency", ["ISK", "UGX", "MGA"])
+async def test_a_currency_that_stripe_counts_otherwise_is_not_charged(
+    gateway: StripeGateway, judge: JudgeProcess, currency: str
+) -> None:
+    charge = replace(charge_of(await add_card(gateway)), currency=currency)
+    before = len(judge.ledger())
+    assert await gateway.authorise(charge, new_key()) == Declined("currency_not_supported")
+    assert len(judge.ledger()) == before
+
+
+async def test_another_buyers_card_is_not_charged(gateway: StripeGateway) -> None:
+    mine, other = await add_card(gateway), MethodRequest(card_token="tok_visa", user_id=UserId(uuid4()))
+    theirs = await gateway.describe_method(other, new_key())
+    assert isinstance(theirs, CardAdded)
+    crossed = f"{theirs.customer_ref}/{mine.partition('/')[2]}"
+    assert isinstance(await gateway.authorise(charge_of(crossed), new_key()), Declined)
+
+
+# --- what was lost on the way -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER, Fault.UNAVAILABLE_AFTER, Fault.LOCK_TIMEOUT]
+)
+async def test_a_lost_answer_is_asked_for_again_under_the_same_key(
+    gateway: StripeGateway, judge: JudgeProcess, fault: Fault
+) -> None:
+    charge, key = charge_of(await add_card(gateway)), new_key()
+    judge.order_fault(CREATE, fault)
+    assert isinstance(await gateway.authorise(charge, key), Authorised)
+    assert [call.key for call in judge.calls() if call.key == key] == [key, key]
+    assert len(payments_of(judge, charge)) == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_BEFORE, Fault.ERROR_AFTER])
+async def test_a_key_that_is_spent_by_a_fault_of_stripes_is_no_end(
+    gateway: StripeGateway, judge: JudgeProcess, fault: Fault
+) -> None:
+    charge, key = charge_of(await add_card(gateway)), new_key()
+    judge.order_fault(CREATE, fault)
+    outcome = await gateway.authorise(charge, key)
+    assert isinstance(outcome, Authorised)
+    assert len(payments_of(judge, charge)) == 1
+    judge.order_fault(CAPTURE, fault)
+    capture_key = new_key()
+    for _ in range(2):
+        assert await gateway.capture(outcome.payment_ref, TOTAL_MINOR, capture_key) == Captured(TOTAL_MINOR)
+    judge.order_fault(REFUND, fault)
+    refund_key = new_key()
+    first = await gateway.refund(outcome.payment_ref, 1_000, refund_key)
+    assert isinstance(first, Refunded)
+    assert await gateway.refund(outcome.payment_ref, 1_000, refund_key) == first
+    assert (await snapshot(gateway, outcome.payment_ref)).refunded_minor == 1_000
+    assert await gateway.authorise(charge, key) == outcome
+    assert len(payments_of(judge, charge)) == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_BEFORE, Fault.ERROR_AFTER])
+async def test_a_void_under_a_spent_key(gateway: StripeGateway, judge: JudgeProcess, fault: Fault) -> None:
+    payment_ref, key = await authorise(gateway), new_key()
+    judge.order_fault(CANCEL, fault)
+    for _ in range(2):
+        assert await gateway.void(payment_ref, key) == Voided()
+    assert (await snapshot(gateway, payment_ref)).state is GatewayState.VOIDED
+
+
+async def test_a_fault_under_every_key_is_told(gateway: StripeGateway, judge: JudgeProcess) -> None:
+    charge = charge_of(await add_card(gateway))
+    judge.order_fault(CREATE, Fault.ERROR_BEFORE, times=100)
+    with pytest.raises(GatewayUnavailable) as caught:
+        await gateway.authorise(charge, new_key())
+    assert caught.value.effect_possible is True
+    judge.forget_faults()
+    assert payments_of(judge, charge) == []
+
+
+async def test_an_authorisation_that_ran_out_is_void(gateway: StripeGateway, judge: JudgeProcess) -> None:
+    payment_ref = await authorise(gateway)
+    judge.expire(payment_ref)
+    refused = await gateway.capture(payment_ref, TOTAL_MINOR, new_key())
+    assert refused == CaptureRefused(OperationRefusal.WRONG_STATE)
+    assert (await snapshot(gateway, payment_ref)).state is GatewayState.VOIDED
+
+
+# --- looking ------------------------------------------------------------------------------------------------------
+
+
+async def test_with_its_card_an_order_is_found_before_the_search_knows_it(
+    gateway: StripeGateway, judge: JudgeProcess
+) -> None:
+    judge.behave(search_lag_seconds=60)
+    charge = charge_of(await add_card(gateway))
+    outcome = await gateway.authorise(charge, new_key())
+    assert await gateway.find_by_order(charge.order_id) is None
+    found = await gateway.find_by_order(charge.order_id, charge.method_ref)
+    assert found is not None
+    assert found.payment_ref == outcome.payment_ref
+    assert await gateway.find_by_order(new_order(), charge.method_ref) is None
+    assert await gateway.find_by_order(charge.order_id, "cus_unknown/pm_unknown") is None
+
+
+async def test_a_refund_that_fails_later_is_none(gateway: StripeGateway, judge: JudgeProcess) -> None:
+    payment_ref = await capture(gateway)
+    refund = await gateway.refund(payment_ref, 1_000, new_key())
+    assert isinstance(refund, Refunded)
+    judge.settle_refund(refund.refund_ref, "failed")
+    assert await gateway.list_refunds(payment_ref) == ()
+    assert (await snapshot(gateway, payment_ref)).refunded_minor == 0
+
+
+# --- the account and its limits -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("api_key", ["sk_test_CANARY_wrong"])
+async def test_a_refused_key_is_said_and_the_daemon_goes_on(
+    judge: JudgeProcess, api_key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with structlog.testing.capture_logs() as told:
+        async with opened(judge.url, api_key=api_key) as gateway:
+            assert await gateway.check() is False
+            with pytest.raises(GatewayUnavailable) as caught:
+                await gateway.describe_method(card(), new_key())
+    assert caught.value.effect_possible is False
+    assert "CANARY" not in f"{caught.value!r} {caught.value.__cause__!r} {told} {caplog.text} {gateway!r}"
+    assert {line["log_level"] for line in told} == {"error"}
+
+
+async def test_a_good_key_is_said(gateway: StripeGateway) -> None:
+    with structlog.testing.capture_logs() as told:
+        assert await gateway.check() is True
+    assert [line["log_level"] for line in told] == ["info"]
+
+
+async def test_no_network_is_said_and_nothing_can_have_happened() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # Bound and not listening: a connection is refused.
+        async with opened(f"http://127.0.0.1:{taken.getsockname()[1]}", timeout_seconds=1) as gateway:
+            assert await gateway.check() is False
+            with pytest.raises(GatewayUnavailable) as caught:
+                await gateway.capture("pi_1", 1, new_key())
+    assert caught.value.effect_possible is False
+
+
+async def test_it_runs_until_it_is_cancelled(gateway: StripeGateway) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gateway.run)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.cancel_scope.cancel()
+    assert gateway._calls._http._client_async.is_closed
+
+
+async def test_what_is_sent_is_printed_nowhere(
+    judge: JudgeProcess, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stripe._util.STRIPE_LOG", "debug")
+    monkeypatch.setattr("stripe.log", "debug")
+    async with opened(judge.url) as gateway:
+        await authorise(gateway)
+    told = capfd.readouterr()
+    assert "tok_" not in told.out + told.err
+    assert API_KEY not in repr(account(judge.url))
+
+
+# --- other makes --------------------------------------------------------------------------------------------------
+
+
+def payments_of(judge: JudgeProcess, charge: Charge) -> list[LedgerLine]:
+    """What the judge has of an order."""
+    return [line for line in judge.ledger() if line.metadata == {"order_id": str(charge.order_id)}]

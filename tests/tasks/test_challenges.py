@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from storage.schema.states import OrderState, PaymentState, ReservationState, SeatState
 from tests.domain.inventory_stage import HOLD_MS, order_id
 from tests.tasks.payment_stage import PaymentStage, payments
+from ticketd.ports.payments import GatewayState
 from ticketd.ports.sandbox_payments import ActionOutcome
 from ticketd.tasks.payments import PaymentDesk
 
@@ -54,6 +55,24 @@ async def test_a_challenge_that_was_failed_leaves_the_hold(autojump_clock: MockC
         await stage.place(desk, hold, order=2)
         await trio.testing.wait_all_tasks_blocked()
         assert stage.states(2) == CONFIRMED
+        await stage.audit()
+
+
+async def test_a_failed_challenge_that_cannot_be_ended_yet_is_no_decline_yet(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with payments(tmp_path) as stage, stage.running() as desk:
+        await sell(stage, desk, token=CHALLENGED)
+        await stage.act(ActionOutcome.FAIL)
+        stage.gateway.fail("void")
+        await desk.wake(order_id(1))
+        await trio.testing.wait_all_tasks_blocked()
+        assert stage.states() == WAITING, "another card may be tried on the payment still"
+        await stage.until(10_000)
+        assert stage.states() == (OrderState.FAILED, PaymentState.FAILED)
+        payment = await stage.payment()
+        assert payment is not None
+        assert payment.state is GatewayState.VOIDED
         await stage.audit()
 
 

@@ -18,23 +18,27 @@ from tests.ports.charges import add_card
 from tests.ports.faulty_gateway import FaultyGateway, When
 from ticketd.domain.ledger import FREE_REF
 from ticketd.ports.payments import (
+    ActionRequired,
     Authorised,
+    AuthoriseOutcome,
     Captured,
+    Declined,
     GatewayState,
     GatewayUnavailable,
     Refunded,
     Voided,
 )
 from ticketd.ports.sandbox_payments import SandboxGateway
-from ticketd.tasks.gateway_calls import CALLS_AT_ONCE, GatewayCalls, payment_ref_of
+from ticketd.tasks.gateway_calls import CALLS_AT_ONCE, KEYS_KEPT_MS, GatewayCalls, payment_ref_of
 
 TIMEOUT_SECONDS = 20
+NOW_MS = 1_800_000_000_000
 
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[FaultyGateway]:
     sandbox = SandboxGateway(
-        tmp_path / "sandbox.sqlite", now_ms=lambda: 1_800_000_000_000, public_url="http://t.test", inline=True
+        tmp_path / "sandbox.sqlite", now_ms=lambda: NOW_MS, public_url="http://t.test", inline=True
     )
     with contextlib.closing(sandbox):
         yield FaultyGateway(sandbox)
@@ -70,7 +74,7 @@ async def authorised(calls: GatewayCalls, order: OrderRecord) -> OrderRecord:
 
 
 async def test_each_call_has_the_orders_amounts_and_a_key_of_its_own(gateway: FaultyGateway) -> None:
-    calls = GatewayCalls(gateway, TIMEOUT_SECONDS)
+    calls = GatewayCalls(gateway, TIMEOUT_SECONDS, lambda: NOW_MS)
     order = await authorised(calls, await new_order(gateway))
     payment = await calls.fetch(order)
     assert payment is not None
@@ -90,7 +94,7 @@ async def test_each_call_has_the_orders_amounts_and_a_key_of_its_own(gateway: Fa
 
 
 async def test_a_call_made_again_moves_nothing_again(gateway: FaultyGateway) -> None:
-    calls = GatewayCalls(gateway, TIMEOUT_SECONDS)
+    calls = GatewayCalls(gateway, TIMEOUT_SECONDS, lambda: NOW_MS)
     order = await authorised(calls, await new_order(gateway))
     assert await authorised(calls, order) == order
     assert await calls.capture(order) == await calls.capture(order)
@@ -101,8 +105,45 @@ async def test_a_call_made_again_moves_nothing_again(gateway: FaultyGateway) -> 
     assert (payment.captured_minor, payment.refunded_minor) == (62_000, 62_000)
 
 
+@pytest.mark.parametrize(("age_ms", "asked"), [(KEYS_KEPT_MS - 1, True), (KEYS_KEPT_MS, False)])
+async def test_an_order_that_outlives_its_key_is_looked_for(
+    gateway: FaultyGateway, age_ms: int, asked: bool
+) -> None:
+    calls = GatewayCalls(gateway, TIMEOUT_SECONDS, lambda: 1 + age_ms)
+    order = await authorised(calls, await new_order(gateway))
+    assert await calls.authorise_again(order) == Authorised(payment_ref_of(order))
+    assert len(gateway.keys_of("authorise")) == 1 + asked
+    assert len(gateway.keys_of("find_by_order")) == 1 - asked
+
+
+@pytest.mark.parametrize(
+    ("token", "kind"),
+    [
+        ("tok_visa", Authorised),
+        ("tok_chargeDeclined", Declined),
+        ("tok_threeDSecure2Required", ActionRequired),
+    ],
+)
+async def test_what_is_found_is_what_was_answered(
+    gateway: FaultyGateway, token: str, kind: type[AuthoriseOutcome]
+) -> None:
+    calls = GatewayCalls(gateway, TIMEOUT_SECONDS, lambda: NOW_MS)
+    order = replace(await new_order(gateway), method_ref=await add_card(gateway, token))
+    assert isinstance(await calls.authorise_again(order), Declined), "nothing was asked for"
+    answered = await calls.authorise(order)
+    assert isinstance(answered, kind)
+    assert await calls.authorise_again(order) == answered
+    assert len(gateway.keys_of("authorise")) == 1
+
+
+async def test_an_old_order_over_nothing_is_not_looked_for(gateway: FaultyGateway) -> None:
+    calls = GatewayCalls(gateway, TIMEOUT_SECONDS, lambda: NOW_MS)
+    assert await calls.authorise_again(await new_order(gateway, total_minor=0)) == Authorised(FREE_REF)
+    assert gateway.keys_of("find_by_order") == []
+
+
 async def test_what_went_back_already_is_not_asked_for_again(gateway: FaultyGateway) -> None:
-    calls = GatewayCalls(gateway, TIMEOUT_SECONDS)
+    calls = GatewayCalls(gateway, TIMEOUT_SECONDS, lambda: NOW_MS)
     order = replace(await authorised(calls, await new_order(gateway)), refund_minor=62_000)
     await calls.capture(order)
     assert order.payment_ref is not None
@@ -114,14 +155,14 @@ async def test_what_went_back_already_is_not_asked_for_again(gateway: FaultyGate
 
 
 async def test_a_void(gateway: FaultyGateway) -> None:
-    calls = GatewayCalls(gateway, TIMEOUT_SECONDS)
+    calls = GatewayCalls(gateway, TIMEOUT_SECONDS, lambda: NOW_MS)
     order = await authorised(calls, await new_order(gateway))
     assert await calls.void(order) == Voided()
     assert gateway.keys_of("void") == [f"{order_id(1)}:void"]
 
 
 async def test_nothing_is_asked_for_an_order_over_nothing(gateway: FaultyGateway) -> None:
-    calls = GatewayCalls(gateway, TIMEOUT_SECONDS)
+    calls = GatewayCalls(gateway, TIMEOUT_SECONDS, lambda: NOW_MS)
     assert await calls.authorise(await new_order(gateway, total_minor=0)) == Authorised(FREE_REF)
     assert gateway.keys_of("authorise") == []
 
@@ -132,7 +173,7 @@ async def test_an_order_without_a_payment_is_a_fault(gateway: FaultyGateway) -> 
 
 
 async def test_a_call_has_its_time_and_no_more(autojump_clock: MockClock, gateway: FaultyGateway) -> None:
-    calls = GatewayCalls(gateway, TIMEOUT_SECONDS)
+    calls = GatewayCalls(gateway, TIMEOUT_SECONDS, lambda: NOW_MS)
     began = trio.current_time()
     gateway.pause("authorise", When.AFTER_EFFECT)
     with pytest.raises(GatewayUnavailable) as caught:
@@ -145,7 +186,7 @@ async def test_a_call_has_its_time_and_no_more(autojump_clock: MockClock, gatewa
 async def test_a_call_beyond_the_most_at_once_waits_for_its_turn(
     autojump_clock: MockClock, gateway: FaultyGateway, others: int
 ) -> None:
-    calls = GatewayCalls(gateway, TIMEOUT_SECONDS)
+    calls = GatewayCalls(gateway, TIMEOUT_SECONDS, lambda: NOW_MS)
     order = await new_order(gateway)
     under_way = 0
     go_on = trio.Event()
@@ -173,7 +214,7 @@ async def test_a_call_beyond_the_most_at_once_waits_for_its_turn(
 async def test_a_call_that_never_got_its_turn_did_nothing(
     autojump_clock: MockClock, gateway: FaultyGateway
 ) -> None:
-    calls = GatewayCalls(gateway, TIMEOUT_SECONDS)
+    calls = GatewayCalls(gateway, TIMEOUT_SECONDS, lambda: NOW_MS)
 
     async def occupy() -> None:
         await trio.sleep(TIMEOUT_SECONDS - 1)

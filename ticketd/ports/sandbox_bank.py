@@ -258,7 +258,8 @@ class SandboxBank:
         return SandboxAction(
             payment_ref=payment.ref,
             order_id=payment.order_id,
-            state=payment.state,
+            # A challenge that was failed is one still when its payment was ended for good.
+            state=payment.state if payment.decline_code is None else GatewayState.FAILED,
             amount_minor=payment.amount_minor,
             currency=payment.currency,
             description=payment.description,

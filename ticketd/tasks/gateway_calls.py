@@ -14,10 +14,13 @@ import trio
 from storage.schema.records import OrderRecord
 from ticketd.domain.ledger import FREE_REF
 from ticketd.ports.payments import (
+    ActionRequired,
     Authorised,
     AuthoriseOutcome,
     CaptureOutcome,
     Charge,
+    Declined,
+    GatewayState,
     GatewayUnavailable,
     PaymentGateway,
     PaymentSnapshot,
@@ -30,13 +33,18 @@ T = TypeVar("T")
 
 CALLS_AT_ONCE: Final = 32
 """Calls of the gateway that are under way at most."""
+KEYS_KEPT_MS: Final = 20 * 3600 * 1000
+"""How long a gateway is trusted to know a key: less than the day for which Stripe keeps them
+(https://docs.stripe.com/api/idempotent_requests)."""
 
 
 class GatewayCalls:
-    """The gateway as orders use it. ``timeout_seconds`` bounds a call, and before it the wait for its turn."""
+    """The gateway as orders use it. ``timeout_seconds`` bounds a call, and before it the wait for its turn; ``now_ms``
+    tells milliseconds UTC, as orders are dated."""
 
-    def __init__(self, gateway: PaymentGateway, timeout_seconds: float) -> None:
+    def __init__(self, gateway: PaymentGateway, timeout_seconds: float, now_ms: Callable[[], int]) -> None:
         self._gateway = gateway
+        self._now_ms = now_ms
         self._timeout_seconds = timeout_seconds
         self._turns = trio.CapacityLimiter(CALLS_AT_ONCE)
 
@@ -68,6 +76,25 @@ class GatewayCalls:
             return_url=order.return_url,
         )
         return await self.call(lambda: self._gateway.authorise(charge, f"{order.order_id}:authorise"))
+
+    async def authorise_again(self, order: OrderRecord) -> AuthoriseOutcome:
+        """The outcome of an authorisation whose answer was lost, made now if it was never asked for.
+
+        An order that is too old for its key to be known still is looked for instead: asked again, a second sum would be
+        set aside.
+        """
+        if order.total_minor == 0 or self._now_ms() - order.created_at_ms < KEYS_KEPT_MS:
+            return await self.authorise(order)
+        payment = await self.call(lambda: self._gateway.find_by_order(order.order_id, order.method_ref))
+        if payment is None:
+            return Declined("payment_not_found")
+        match payment.state:
+            case GatewayState.AUTHORISED | GatewayState.CAPTURED:
+                return Authorised(payment.payment_ref)
+            case GatewayState.REQUIRES_ACTION:
+                return ActionRequired(payment.payment_ref, payment.redirect_url or "")
+            case GatewayState.FAILED | GatewayState.VOIDED:
+                return Declined(payment.decline_code or "declined", payment.payment_ref)
 
     async def capture(self, order: OrderRecord) -> CaptureOutcome:
         """Takes the order's total."""

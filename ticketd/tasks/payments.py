@@ -61,7 +61,7 @@ class PaymentDesk:
         """Whether checkouts find the gateway able to take them."""
         self._engine = parts.engine
         self._timeout_ms = payments.timeout_seconds * 1000
-        self._calls = GatewayCalls(parts.gateway, payments.timeout_seconds)
+        self._calls = GatewayCalls(parts.gateway, payments.timeout_seconds, parts.clock.now_ms)
         keep_ms = parts.settings.idempotency.retention_seconds * 1000
         self._placing = Placing(parts.engine, self._calls, parts.answers, keep_ms, self.health)
         settling = Settling(

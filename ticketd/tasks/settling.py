@@ -118,7 +118,7 @@ class Settling:
     async def _make_move(self, move: Move, step: OrderStep, order: OrderRecord) -> None:
         match move:
             case Move.AUTHORISE:
-                await self._placing.record(step.event_id, order, await self._calls.authorise(order))
+                await self._placing.record(step.event_id, order, await self._calls.authorise_again(order))
             case Move.AWAIT_BUYER:
                 await self._look_for_buyer(step, order)
             case Move.CAPTURE:
@@ -139,6 +139,12 @@ class Settling:
                 await self._placing.record(step.event_id, order, Authorised(order.payment_ref or ""))
             case GatewayState.FAILED | GatewayState.VOIDED:
                 code = payment.decline_code if payment is not None else None
+                if payment is not None and payment.state is GatewayState.FAILED:
+                    # The buyer's page may know how to try another card on it, which no order would be there for.
+                    ended = await self._calls.void(order)
+                    if not isinstance(ended, Voided):
+                        await self._put_off(step, order, Move.AWAIT_BUYER, ended.reason.value)
+                        return
                 declined = Declined(code or "authentication_failed", order.payment_ref)
                 await self._placing.record(step.event_id, order, declined)
             case GatewayState.REQUIRES_ACTION:
@@ -176,7 +182,7 @@ class Settling:
 
     async def _find_lost(self, step: OrderStep, order: OrderRecord) -> None:
         """Asks again under the same key: that alone settles whether money was set aside; then it is voided."""
-        outcome = await self._calls.authorise(order)
+        outcome = await self._calls.authorise_again(order)
         if isinstance(outcome, Declined):
             await self._commit("record_nothing_lost", step, lambda tx: record_nothing_lost(tx, step))
             return
