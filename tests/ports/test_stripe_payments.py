@@ -6,12 +6,18 @@ is asked where ``STRIPE_TEST_KEY`` is set.
 
 from __future__ import annotations
 
+import os
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Final
+from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
 
+import httpx
 import pytest
 import structlog
 import trio
@@ -44,10 +50,12 @@ from ticketd.ports.payments import (
     Declined,
     GatewayState,
     GatewayUnavailable,
+    IdempotencyMismatch,
     MethodRefused,
     MethodRequest,
     OperationRefusal,
     Refunded,
+    RefundRefused,
     Voided,
 )
 from ticketd.ports.stripe_calls import StripeAccount
@@ -393,6 +401,137 @@ async def test_what_is_sent_is_printed_nowhere(
 
 
 # --- other makes --------------------------------------------------------------------------------------------------
+
+
+class LocalstripeWire(httpx.AsyncHTTPTransport):
+    """Leaves out of a call what localstripe does not know: it refuses a payment that has any of these."""
+
+    unknown = frozenset({"description", "return_url", "cancellation_reason", "metadata[refund_key]"})
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        form = [
+            pair
+            for pair in parse_qsl(request.content.decode(), keep_blank_values=True)
+            if pair[0] not in self.unknown
+        ]
+        headers = {name: text for name, text in request.headers.items() if name != "content-length"}
+        plain = httpx.Request(request.method, request.url, headers=headers, content=urlencode(form))
+        plain.extensions = request.extensions
+        return await super().handle_async_request(plain)
+
+
+@pytest.fixture(scope="module")
+def localstripe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where one listens, for this module."""
+    command = [sys.executable, "-u", "-m", "localstripe", "--port", "0", "--from-scratch"]
+    folder = tmp_path_factory.mktemp("localstripe")
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        found = re.search(r":(\d+) ", process.stdout.readline())
+        assert found is not None, "localstripe did not start"
+        yield f"http://127.0.0.1:{found[1]}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+class TestLocalstripe:
+    """Somebody else's reading of Stripe's API, as far as it goes.
+
+    The contract's suite cannot be run against it: it makes no cards of tokens, ignores idempotency keys, knows no
+    search, and takes a capture of what was cancelled and a refund of more than was taken.
+    """
+
+    @pytest.fixture
+    async def gateway(self, localstripe: str) -> AsyncIterator[StripeGateway]:
+        async with opened(localstripe) as gateway:
+            gateway._calls._http._client_async = httpx.AsyncClient(transport=LocalstripeWire())
+            yield gateway
+
+    async def test_a_payment_from_its_card_to_its_refund(self, gateway: StripeGateway) -> None:
+        assert await gateway.check() is True
+        added = await gateway.describe_method(card("pm_card_visa"), new_key())
+        assert isinstance(added, CardAdded)
+        assert (added.brand, added.last_four) == ("Visa", "4242")
+        charge = charge_of(added.gateway_method_ref)
+        outcome = await gateway.authorise(charge, new_key())
+        assert isinstance(outcome, Authorised)
+        seen = await snapshot(gateway, outcome.payment_ref)
+        assert (seen.state, seen.order_id) == (GatewayState.AUTHORISED, charge.order_id)
+        assert await gateway.capture(outcome.payment_ref, TOTAL_MINOR, new_key()) == Captured(TOTAL_MINOR)
+        refund = await gateway.refund(outcome.payment_ref, 1_000, new_key())
+        assert isinstance(refund, Refunded)
+        assert (await snapshot(gateway, outcome.payment_ref)).state is GatewayState.CAPTURED
+        assert await gateway.list_refunds(outcome.payment_ref) == (refund,)
+
+    async def test_a_void(self, gateway: StripeGateway) -> None:
+        added = await gateway.describe_method(card("pm_card_visa"), new_key())
+        assert isinstance(added, CardAdded)
+        outcome = await gateway.authorise(charge_of(added.gateway_method_ref), new_key())
+        assert isinstance(outcome, Authorised)
+        assert await gateway.void(outcome.payment_ref, new_key()) == Voided()
+        assert (await snapshot(gateway, outcome.payment_ref)).state is GatewayState.VOIDED
+
+    async def test_a_declined_card(self, gateway: StripeGateway) -> None:
+        added = await gateway.describe_method(card("pm_card_chargeCustomerFail"), new_key())
+        assert isinstance(added, CardAdded)
+        outcome = await gateway.authorise(charge_of(added.gateway_method_ref), new_key())
+        assert isinstance(outcome, Declined)
+
+
+@pytest.mark.skipif(
+    "STRIPE_TEST_KEY" not in os.environ, reason="STRIPE_TEST_KEY names no key of a test account"
+)
+class TestStripeItself:
+    """Stripe's test mode: what the contract's suite says of a payment, with a card that can be kept and is declined."""
+
+    @pytest.fixture
+    async def gateway(self) -> AsyncIterator[StripeGateway]:
+        key = os.environ["STRIPE_TEST_KEY"]
+        assert "_test_" in key, "only a key of the test mode"
+        async with opened("https://api.stripe.com", api_key=key, calls_per_second=20) as gateway:
+            yield gateway
+
+    async def test_a_payment_from_its_card_to_its_refund(self, gateway: StripeGateway) -> None:
+        assert await gateway.check() is True
+        charge, key = charge_of(await add_card(gateway)), new_key()
+        outcome = await gateway.authorise(charge, key)
+        assert isinstance(outcome, Authorised)
+        assert await gateway.authorise(charge, key) == outcome
+        with pytest.raises(IdempotencyMismatch):
+            await gateway.authorise(replace(charge, amount_minor=TOTAL_MINOR + 1), key)
+        found = await gateway.find_by_order(charge.order_id, charge.method_ref)
+        assert found is not None
+        assert (found.payment_ref, found.state) == (outcome.payment_ref, GatewayState.AUTHORISED)
+        assert await gateway.capture(outcome.payment_ref, TOTAL_MINOR, new_key()) == Captured(TOTAL_MINOR)
+        again = await gateway.capture(outcome.payment_ref, TOTAL_MINOR, new_key())
+        assert again == CaptureRefused(OperationRefusal.WRONG_STATE)
+        refund = await gateway.refund(outcome.payment_ref, 1_000, new_key())
+        assert isinstance(refund, Refunded)
+        seen = await snapshot(gateway, outcome.payment_ref)
+        assert (seen.captured_minor, seen.refunded_minor) == (TOTAL_MINOR, 1_000)
+        over = await gateway.refund(outcome.payment_ref, TOTAL_MINOR, new_key())
+        assert over == RefundRefused(OperationRefusal.AMOUNT_TOO_LARGE)
+
+    async def test_what_comes_to_nothing(self, gateway: StripeGateway) -> None:
+        payment_ref = await authorise(gateway)
+        assert await gateway.void(payment_ref, new_key()) == Voided()
+        assert (await snapshot(gateway, payment_ref)).state is GatewayState.VOIDED
+        declined = await gateway.authorise(
+            charge_of(await add_card(gateway, "tok_chargeCustomerFail")), new_key()
+        )
+        assert isinstance(declined, Declined)
+        challenged = await gateway.authorise(
+            charge_of(await add_card(gateway, "tok_threeDSecure2Required")), new_key()
+        )
+        assert isinstance(challenged, ActionRequired)
+        assert challenged.client_secret is not None
+        assert await gateway.void(challenged.payment_ref, new_key()) == Voided()
+        assert isinstance(await gateway.describe_method(card("tok_unknown"), new_key()), MethodRefused)
+        assert await gateway.fetch("pi_unknown") is None
 
 
 def payments_of(judge: JudgeProcess, charge: Charge) -> list[LedgerLine]:
