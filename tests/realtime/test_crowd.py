@@ -13,7 +13,7 @@ from storage.schema.ids import UserId
 from tests.domain.inventory_stage import EVENT_ID, user_id
 from tests.handlers.sale_stage import open_sale
 from ticketd.realtime.connection import Connection, Listener
-from ticketd.realtime.hub import SLICE
+from ticketd.realtime.lines import SLICE
 
 CROWD = 10_000
 
@@ -45,7 +45,8 @@ async def test_ten_thousand_hear_of_one_seat_in_the_same_bytes(
             while not all(one._news.is_set() for one in crowd):  # noqa: ASYNC110  # it counts the turns
                 await trio.sleep(0)
             nursery.cancel_scope.cancel()
-        assert others >= CROWD // SLICE - 1
+        # A turn after each slice but the last; another is lost if it was not there yet at the first.
+        assert others >= CROWD // SLICE - 2
         texts = Counter(id(connection.next_text_nowait()) for connection in crowd)
         assert len(texts) == 1
         text = hub._feeds[EVENT_ID].sections.text_after(0)

@@ -32,8 +32,6 @@ class EventFeed:
         """The live holds of each buyer, and when each ends."""
         self.version = 0
         """The version of the event's partition that was read first: only later changes are news."""
-        self.look_at_line_ms: int | None = None
-        """When to look at the positions of those who watch, which may have changed; None if they have not."""
 
     def load(self, reader: Snapshot) -> bool:
         """Reads the event; False if there is no such one."""
@@ -81,7 +79,3 @@ class EventFeed:
                 watch.make_due()
         # Who joins stands behind all others.
         return event.before in _WAITING
-
-    def look_at_line(self, at_ms: int) -> None:
-        """Positions may have changed: they are to be looked at, at this time at the latest."""
-        self.look_at_line_ms = at_ms if self.look_at_line_ms is None else min(self.look_at_line_ms, at_ms)

@@ -2,7 +2,7 @@
 
     run_realtime
     ├── news      seats, holds, orders, events that go, keys that change
-    └── queues    positions in line: looked at in slices, since thousands may wait
+    └── lines     positions in line; see ticketd.realtime.lines
 
 What a change means is read from the store when it is told, not when it is noticed, except where each step matters (an
 order's states, the end of a hold). The follower itself only notes which of the events that somebody listens to is
@@ -37,6 +37,7 @@ from storage.schema.states import LIVE_RESERVATION_STATES, OrderState, SeatState
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.realtime.connection import SUBSCRIPTIONS_MAX, Connection, Listener
 from ticketd.realtime.feeds import EventFeed
+from ticketd.realtime.lines import SLICE, Lines
 from ticketd.realtime.sections import EventSections
 from ticketd.realtime.updates import (
     AccessGrant,
@@ -48,18 +49,12 @@ from ticketd.realtime.updates import (
     Update,
     expiring_kind,
 )
-from ticketd.realtime.watches import QUEUE_SPACING_MS, QueueWatch, Subscription
+from ticketd.realtime.watches import QueueWatch, Subscription
 from ticketd.tasks.alarm import Alarm
 from ticketd.tasks.deadlines import Agenda
 
 WARNING_MS: Final = 60_000
 """So long before its end a buyer is told that a hold is about to end."""
-SLICE: Final = 200
-"""So many connections are looked after before other tasks have their turn."""
-LOOKS_FOR_ONE_MS: Final = 100
-"""Among so many watchers, a line is looked at at most once in a millisecond; among twice as many, in two."""
-UNMOVED_REST_MS: Final = 1000
-"""How long a watcher who has not moved is not looked at again."""
 RETRY_SECONDS: Final = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -98,11 +93,9 @@ class Hub:
         self._agenda: Agenda[tuple[EventId, ReservationId]] = Agenda()
         self._touched: set[EventId] = set()
         """Events of whose seats there may be something to tell."""
-        self._lines: set[EventId] = set()
-        """Events whose line is to be looked at."""
         self._keys_changed = False
         self._news = Alarm(parts.clock)
-        self._queues = Alarm(parts.clock)
+        self._lines = Lines(parts.engine, parts.clock, parts.find_place)
 
     # --- connections ------------------------------------------------------------------------------------------------
 
@@ -173,6 +166,7 @@ class Hub:
     def _close_if_idle(self, feed: EventFeed) -> None:
         if feed.is_idle and self._feeds.get(feed.event_id) is feed:
             del self._feeds[feed.event_id]
+            self._lines.forget(feed)
             for of_user in feed.holds.values():
                 for reservation_id in of_user:
                     self._agenda.put((feed.event_id, reservation_id), None)
@@ -229,10 +223,10 @@ class Hub:
         event = change.event
         if isinstance(event, EntryMoved):
             if feed.note_entry(event):
-                self._look_at_line_soon(feed)
+                self._lines.look_soon(feed)
             return
         if isinstance(event, LobbyDrawn):
-            self._look_at_line_soon(feed)
+            self._lines.look_soon(feed)
             return
         if isinstance(event, SeatsMoved):
             feed.note_seats(event)
@@ -243,12 +237,6 @@ class Hub:
         self._noticed.append(change)
         self._touched.add(feed.event_id)
         self._news.ring()
-
-    def _look_at_line_soon(self, feed: EventFeed) -> None:
-        if feed.watches:
-            feed.look_at_line(self._clock.now_ms())
-            self._lines.add(feed.event_id)
-            self._queues.ring()
 
     def _feed_of(self, change: Change) -> EventFeed | None:
         """The feed for which a change is news; None if nobody listens, or if it was read with the change in it."""
@@ -262,7 +250,7 @@ class Hub:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._run_news)
-                nursery.start_soon(self._run_queues)
+                nursery.start_soon(self._lines.run)
                 task_status.started()
         finally:
             unsubscribe()
@@ -310,7 +298,7 @@ class Hub:
         elif isinstance(event, EventPut):
             with self._engine.snapshot(feed.partition) as view:
                 feed.sections.load(view)
-            self._look_at_line_soon(feed)
+            self._lines.look_soon(feed)
         elif isinstance(event, EventDeleted):
             for subscription in feed.listeners():
                 subscription.connection.end_deleted(feed.event_id)
@@ -399,50 +387,6 @@ class Hub:
         for start in range(0, len(things), SLICE):
             for thing in things[start : start + SLICE]:
                 do(thing)
-            await trio.sleep(0)
-
-    # --- queues -------------------------------------------------------------------------------------------------------
-
-    async def _run_queues(self) -> None:
-        while True:
-            next_ms: int | None = None
-            for event_id in list(self._lines):
-                feed = self._feeds.get(event_id)
-                if feed is not None and feed.look_at_line_ms is not None:
-                    if feed.look_at_line_ms <= self._clock.now_ms():
-                        await self._look_at_line(feed)
-                    if feed.look_at_line_ms is not None:
-                        next_ms = min(next_ms or feed.look_at_line_ms, feed.look_at_line_ms)
-                        continue
-                self._lines.discard(event_id)
-            await self._queues.wait_until_ms(next_ms)
-
-    async def _look_at_line(self, feed: EventFeed) -> None:
-        """Finds those of a line who stand elsewhere than they were told; the others are left in peace for a while."""
-        now_ms = self._clock.now_ms()
-        feed.look_at_line_ms = None
-        rested: list[QueueWatch] = []
-        again_ms: int | None = None
-        for of_entry in feed.watches.values():
-            for watch in of_entry:
-                if not watch.may_move:
-                    continue
-                if now_ms < watch.rests_until_ms <= now_ms + QUEUE_SPACING_MS:
-                    again_ms = min(again_ms or watch.rests_until_ms, watch.rests_until_ms)
-                else:
-                    rested.append(watch)
-        if again_ms is not None:
-            spacing_ms = len(feed.watches) // LOOKS_FOR_ONE_MS
-            feed.look_at_line(max(again_ms, now_ms + spacing_ms))
-        for start in range(0, len(rested), SLICE):
-            with self._engine.snapshot(feed.partition) as view:
-                for watch in rested[start : start + SLICE]:
-                    if not watch.may_move:
-                        continue
-                    if watch.is_news(self._parts.find_place(view, feed.event_id, watch.entry_id)):
-                        watch.make_due()
-                    else:
-                        watch.rests_until_ms = now_ms + UNMOVED_REST_MS
             await trio.sleep(0)
 
 
