@@ -64,6 +64,14 @@ def test_host() -> None:
     )
 
 
+def test_web_url() -> None:
+    check(
+        forms.is_web_url,
+        ["https://api.stripe.com", "http://127.0.0.1:12111"],
+        ["", "https://api.stripe.com/", "https://a@api.stripe.com", "api.stripe.com", "https://a.example?x"],
+    )
+
+
 def test_public_url() -> None:
     check(
         forms.is_public_url_or_empty,
