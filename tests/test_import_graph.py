@@ -26,7 +26,6 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
     (
         "ticketd.errors",
         "ticketd.ids",
-        "ticketd.clock",
         "ticketd.metrics",
         "ticketd.places",
         "ticketd.version",
