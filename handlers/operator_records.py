@@ -33,6 +33,7 @@ from storage.schema.layout import AUDIT, EVENT_OF_ORDER, ORDERS, SYSTEM, event_p
 from storage.schema.records import AuditRecord, OrderRecord
 from storage.writer import WritingEngine
 from ticketd.domain.hoarding import count_cooldowns
+from ticketd.domain.ledger import Balance, read_balance
 from ticketd.domain.sales import load_sale, load_total, sale_phase
 from ticketd.version import VERSION
 
@@ -53,7 +54,7 @@ async def list_operator_orders(services: Services, call: AnyCall) -> Reply:
     keys, pagination = await _newest_page(services.engine, partition, table, query)
     with services.engine.snapshot() as view:
         orders = [
-            _order(found_in, order)
+            _order(found_in, order, read_balance(view, found_in, order.order_id))
             for key in keys
             for found_in, order in _find_order(view, OrderId(_last_id(key)), event_id)
         ]
@@ -151,7 +152,7 @@ def _find_order(
     return [] if found_in is None or order is None else [(found_in, order)]
 
 
-def _order(event_id: EventId, order: OrderRecord) -> OperatorOrder:
+def _order(event_id: EventId, order: OrderRecord, balance: Balance) -> OperatorOrder:
     return OperatorOrder(
         order_id=order.order_id,
         event_id=event_id,
@@ -163,6 +164,8 @@ def _order(event_id: EventId, order: OrderRecord) -> OperatorOrder:
         currency=order.currency,
         total=money(order.total_minor, order.currency),
         refund_amount=money(order.refund_minor, order.currency),
+        captured=money(balance.captured_minor, order.currency),
+        refunded=money(balance.refunded_minor, order.currency),
         created_at=time_text(order.created_at_ms),
         confirmed_at=optional_time(order.confirmed_at_ms),
         cancelled_at=optional_time(order.cancelled_at_ms),

@@ -17,9 +17,17 @@ from handlers.operator_events import (
     unblock_event_seats,
 )
 from handlers.operator_keys import create_api_key, create_user_token, list_keys, revoke_key, rotate_key
+from handlers.operator_ledger import list_ledger, reconcile_order, reconcile_payments
 from handlers.operator_records import get_stats, list_audit, list_operator_orders
 from handlers.operator_rooms import set_event_room
 from handlers.wire.common import PageQuery
+from handlers.wire.ledger import (
+    LedgerPage,
+    LedgerQuery,
+    ReconcileOrderQuery,
+    ReconcilePage,
+    ReconcileQuery,
+)
 from handlers.wire.operator import (
     AuditList,
     CreateKey,
@@ -145,6 +153,33 @@ OPERATOR_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=OperatorOrdersQuery,
         answer=OperatorOrderList,
         errors=(ErrorCode.EVENT_NOT_FOUND,),
+    ),
+    _line(
+        method="GET",
+        path="/v1/operator/ledger",
+        function=list_ledger,
+        summary="List the movements of an event's money, oldest first",
+        query=LedgerQuery,
+        answer=LedgerPage,
+        errors=(ErrorCode.EVENT_NOT_FOUND,),
+    ),
+    _line(
+        method="GET",
+        path="/v1/operator/reconcile",
+        function=reconcile_payments,
+        summary="Hold the gateway's payments against the ledger, a page at a time",
+        query=ReconcileQuery,
+        answer=ReconcilePage,
+        errors=(ErrorCode.EVENT_NOT_FOUND, ErrorCode.PAYMENT_UNAVAILABLE),
+    ),
+    _line(
+        method="GET",
+        path="/v1/operator/reconcile/{order_id}",
+        function=reconcile_order,
+        summary="Hold one order against its payment at the gateway",
+        query=ReconcileOrderQuery,
+        answer=ReconcilePage,
+        errors=(ErrorCode.ORDER_NOT_FOUND, ErrorCode.PAYMENT_UNAVAILABLE),
     ),
     _line(
         method="GET",

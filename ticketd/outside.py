@@ -22,22 +22,25 @@ if TYPE_CHECKING:
 
 def open_outside(settings: Settings, data: Path, public_url: str, clock: SteadyClock) -> Outside:
     """Opens what the settings name. Refuses with LedgerUnusable, CredentialFileError or OSError."""
-    gateway: SandboxGateway | StripeGateway
-    sandbox, run_gateway = None, None
-    if settings.payments.gateway == "stripe":
-        gateway = _open_stripe(settings.payments)
-        run_gateway = gateway.run
-    else:
-        sandbox = SandboxGateway(data / SANDBOX_FILE, now_ms=clock.now_ms, public_url=public_url)
-        gateway = sandbox
+    gateway = open_gateway(settings, data, public_url, clock)
+    sandbox = gateway if isinstance(gateway, SandboxGateway) else None
     return Outside(
         gateway=gateway,
         sandbox=sandbox,
-        run_gateway=run_gateway,
+        run_gateway=None if isinstance(gateway, SandboxGateway) else gateway.run,
         mailer=_open_mailer(settings.mail, data, clock),
         external=open_external_issuer(settings.auth),
         now_ms=clock.machine_ms,
     )
+
+
+def open_gateway(
+    settings: Settings, data: Path, public_url: str, clock: Clock
+) -> SandboxGateway | StripeGateway:
+    """Opens the payment gateway that the settings name. Refuses with LedgerUnusable."""
+    if settings.payments.gateway == "stripe":
+        return _open_stripe(settings.payments)
+    return SandboxGateway(data / SANDBOX_FILE, now_ms=clock.now_ms, public_url=public_url)
 
 
 def open_external_issuer(auth: AuthSettings) -> ExternalIssuer | None:

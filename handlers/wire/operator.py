@@ -130,7 +130,9 @@ class OperatorOrdersQuery(PageQuery, frozen=True, kw_only=True):
 
 
 class OperatorOrder(AnswerBody, frozen=True, kw_only=True):
-    """An order as the operator sees it. ``status`` is INTENT while the gateway's first answer is outstanding."""
+    """An order as the operator sees it. ``status`` is INTENT while the gateway's first answer is outstanding.
+    ``refund_amount`` is what is due back; ``captured`` and ``refunded`` are what the ledger says was taken and given
+    back."""
 
     order_id: UUID
     event_id: UUID
@@ -142,6 +144,8 @@ class OperatorOrder(AnswerBody, frozen=True, kw_only=True):
     currency: str
     total: Money
     refund_amount: Money
+    captured: Money
+    refunded: Money
     created_at: Time
     confirmed_at: Time | None
     cancelled_at: Time | None

@@ -151,6 +151,11 @@ SAMPLES: Final[dict[str, Callable[[World], Sample]]] = {
         {"pause": False, "resume": True, "max_active": 7, "admit_per_minute": 8, "capacity": 9},
     ),
     "list_operator_orders": lambda w: Sample(w.operator, {}, query=f"?event_id={w.event_id}"),
+    "list_ledger": lambda w: Sample(w.operator, {}, query=f"?event_id={w.event_id}"),
+    "reconcile_payments": lambda w: Sample(w.operator, {}, query=f"?event_id={w.event_id}"),
+    "reconcile_order": lambda w: Sample(
+        w.operator, {"order_id": w.ids["order"]}, query=f"?event_id={w.event_id}"
+    ),
     "list_audit": lambda w: Sample(w.operator, {}),
     "get_stats": lambda w: Sample(w.operator, {}),
     "create_api_key": lambda w: Sample(w.operator, {}, {"scope": "public", "name": "a shop"}),

@@ -17,6 +17,8 @@ COMMANDS = (
     "status",
     "verify",
     "verify-draw",
+    "ledger",
+    "reconcile",
     "rehearse",
     "config",
     "version",

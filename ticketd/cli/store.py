@@ -22,9 +22,10 @@ from storage.open import open_inline_engine
 from storage.schema.events import EVENT_CODEC
 from ticketd.app import Outside, Place, build_services
 from ticketd.cli.backend import JSON_HEADERS, OperatorAnswer
+from ticketd.cli.visits import VisitedGateway
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.first_start import prepare_store
-from ticketd.ports.closed import ClosedGateway, ClosedMailer
+from ticketd.ports.closed import ClosedMailer
 from ticketd.tasks.timekeeper import credit_time_down
 
 
@@ -73,7 +74,7 @@ def open_store(settings: Settings, *, create: bool) -> Iterator[StoreBackend]:
     with open_inline_engine(data, settings.storage, clock, EVENT_CODEC) as engine:
         trio.run(partial(credit_time_down, engine, begins=False))
         trio.run(prepare_store, engine, clock.now_ms(), settings.payments.gateway)
-        outside = Outside(gateway=ClosedGateway(), mailer=ClosedMailer())
+        outside = Outside(gateway=VisitedGateway(settings, data, clock), mailer=ClosedMailer())
         place = Place(data=data, public_url=settings.server.public_url)
         services = build_services(settings, place, engine, clock, outside)
         yield StoreBackend(Server(services, Router(OPERATOR_ENDPOINTS)))

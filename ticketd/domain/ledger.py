@@ -7,12 +7,13 @@ order over nothing moves no money and has none. What somebody does by hand at th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
 
-from storage.engine import Reader, Transaction
+from storage.engine import Key, Reader, Transaction
+from storage.keys import unpack_parts
 from storage.schema.ids import EventId, OrderId
 from storage.schema.layout import MOVEMENT_SUMS, MOVEMENT_TIMES, MOVEMENTS, ORDERS, event_partition
 from storage.schema.movements import MovementKind, MovementRecord
@@ -20,6 +21,10 @@ from storage.schema.records import OrderRecord
 
 FREE_REF: Final = "free"
 """Stands for the payment of an order over nothing: no gateway is asked."""
+
+
+LedgerPlace: TypeAlias = tuple[int, OrderId, int]
+"""Where a movement stands in an event's ledger: its time, its order and its number."""
 
 
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,3 +216,24 @@ def _add(
     sum_minor = MOVEMENT_SUMS.get(tx, partition, order.currency, movement.kind.value) or 0
     MOVEMENT_SUMS.put(tx, sum_minor + movement.amount_minor, partition, order.currency, movement.kind.value)
     return replace(order, movements=number)
+
+
+# --- reading ---
+
+
+def movements_between(
+    reader: Reader, event_id: EventId, span_ms: tuple[int, int], after: LedgerPlace | None, limit: int
+) -> list[MovementRecord]:
+    """An event's movements from ``span_ms``, its end not included, in the order of their times; behind ``after``."""
+    partition = event_partition(event_id)
+    lo = MOVEMENT_TIMES.key(partition, span_ms[0])
+    if after is not None:
+        lo = max(lo, Key(MOVEMENT_TIMES.key(partition, *after) + b"\x00"))
+    found: list[MovementRecord] = []
+    for key, _ in reader.scan(lo, MOVEMENT_TIMES.key(partition, span_ms[1]), limit):
+        *_, order_id, number = unpack_parts(key)
+        movement = MOVEMENTS.get(reader, partition, order_id, number)
+        if movement is None:
+            raise LookupError(f"event {event_id}: a movement of order {order_id!r} is not there")
+        found.append(movement)
+    return found

@@ -9,7 +9,14 @@ from typing import NoReturn
 
 from storage.schema.ids import OrderId
 from ticketd.ports.mail import MailUnavailable, Message
-from ticketd.ports.payments import Charge, GatewayUnavailable, MethodRequest
+from ticketd.ports.payments import (
+    Charge,
+    GatewayUnavailable,
+    MethodRequest,
+    PaymentPage,
+    PaymentSnapshot,
+    Refunded,
+)
 
 
 def _refuse() -> NoReturn:
@@ -41,16 +48,16 @@ class ClosedGateway:
     async def refund(self, payment_ref: str, amount_minor: int, idempotency_key: str) -> NoReturn:
         _refuse()
 
-    async def fetch(self, payment_ref: str) -> None:
+    async def fetch(self, payment_ref: str) -> PaymentSnapshot | None:
         _refuse()
 
     async def find_by_order(self, order_id: OrderId, method_ref: str | None = None) -> None:
         _refuse()
 
-    async def list_refunds(self, payment_ref: str) -> NoReturn:
+    async def list_refunds(self, payment_ref: str) -> tuple[Refunded, ...]:
         _refuse()
 
-    async def list_payments(self, since_ms: int, cursor: str | None = None) -> NoReturn:
+    async def list_payments(self, since_ms: int, cursor: str | None = None) -> PaymentPage:
         _refuse()
 
 

@@ -92,9 +92,13 @@ class StripeGateway:
             await self.check()
             await trio.sleep_forever()
         finally:
-            with trio.move_on_after(1) as closing:
-                closing.shield = True
-                await self._calls.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections; what is not closed within a second is left to the system."""
+        with trio.move_on_after(1) as closing:
+            closing.shield = True
+            await self._calls.close()
 
     async def check(self) -> bool:
         """Whether Stripe takes the API key, by a call that every sale needs: the list of payments."""

@@ -1,0 +1,167 @@
+"""``ticketd ledger export`` and ``ticketd reconcile``, on a store with sales in it and on a running daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from tests.cli.conftest import Run
+from tests.handlers.operator_stage import EVENT, open_stage
+from tests.support.process import serving, ticketd
+from ticketd.cli.ledger import plain, when
+from ticketd.places import SANDBOX_FILE
+from ticketd.ports.sandbox_payments import SandboxGateway
+
+
+@pytest.fixture
+def sold(data: Path) -> list[str]:
+    """The store of a daemon that has ended, with two orders that were paid: their ids."""
+
+    async def play() -> list[str]:
+        async with open_stage(data) as stage:
+            await stage.put()
+            seats = await stage.seat_ids()
+            placed = [await stage.order(seat) for seat in seats[:2]]
+            await trio.sleep(1)
+            return [order["order_id"] for order in placed]
+
+    data.mkdir()
+    order_ids = trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
+    (data / "sandbox.sqlite").rename(data / SANDBOX_FILE)
+    return order_ids
+
+
+def visit_sandbox(data: Path) -> contextlib.closing[SandboxGateway]:
+    return contextlib.closing(
+        SandboxGateway(data / SANDBOX_FILE, now_ms=lambda: 0, public_url="http://x.example", inline=True)
+    )
+
+
+@pytest.mark.parametrize("which", [("--all",), ("--event", str(EVENT))])
+def test_a_line_for_each_movement_and_the_totals(
+    run: Run, data: Path, sold: list[str], which: tuple[str, ...]
+) -> None:
+    told = run("ledger", "export", *which, "--data", data)
+    assert told.status == 0
+    assert told.out.count("\r\n") == 1 + 4
+    rows = list(csv.DictReader(io.StringIO(told.out, newline="")))
+    assert {row["order_id"] for row in rows} == set(sold)
+    assert [(row["kind"], row["amount"], row["change"]) for row in rows if row["order_id"] == sold[0]] == [
+        ("AUTHORISED", "620.00", "0.00"),
+        ("CAPTURED", "620.00", "620.00"),
+    ]
+    assert {(row["event_id"], row["currency"], row["gateway"]) for row in rows} == {
+        (str(EVENT), "USD", "sandbox")
+    }
+    assert all(row["time"].endswith("Z") and row["payment_ref"].startswith("pi_") for row in rows)
+    assert told.err == "AUTHORISED 1240.00 USD\nCAPTURED 1240.00 USD\nbalance 1240.00 USD\n"
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_file_and_json(run: Run, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ledger.csv"
+    told = run("ledger", "export", "--all", "--csv", out, "--data", data)
+    assert (told.status, told.out) == (0, "")
+    assert out.read_bytes().count(b"\r\n") == 5
+    assert [path.name for path in tmp_path.iterdir() if "ledger" in path.name] == ["ledger.csv"]
+    lines = run("ledger", "export", "--all", "--json", "--data", data).out.splitlines()
+    assert len(lines) == 4
+    assert '"amount":620.00' in lines[0]
+    assert json.loads(lines[0])["kind"] == "AUTHORISED"
+
+
+@pytest.mark.usefixtures("sold")
+@pytest.mark.parametrize(("span", "count"), [("--from", 0), ("--to", 4)])
+def test_a_time_bounds_what_is_written(run: Run, data: Path, span: str, count: int) -> None:
+    told = run("ledger", "export", "--all", span, "2100-01-01", "--data", data)
+    assert told.out.count("\r\n") == 1 + count
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--all", "--event", str(EVENT)),
+        ("--event", "nine"),
+        ("--all", "--from", "soon"),
+        ("--all", "--to", "2026-08-15T10:00:00"),
+    ],
+)
+def test_a_wrong_command_line(run: Run, data: Path, arguments: tuple[str, ...]) -> None:
+    assert run("ledger", "export", *arguments, "--data", data).status == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-08-15", "2026-08-15T00:00:00Z"),
+        ("2026-08-15T10:00:00Z", "2026-08-15T10:00:00Z"),
+        ("2026-08-15T10:00:00+02:00", "2026-08-15T08:00:00Z"),
+    ],
+)
+def test_times_of_the_command_line(text: str, time: str) -> None:
+    assert when(text) == time
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\tx", "\rx"])
+def test_a_text_that_a_spreadsheet_would_reckon_with(text: str) -> None:
+    assert plain(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "pi_1", "a=1", "re-1"])
+def test_a_text_that_is_one(text: str) -> None:
+    assert plain(text) == text
+
+
+def test_reconciling_a_store_with_its_gateway(run: Run, data: Path, sold: list[str]) -> None:
+    told = run("reconcile", "--data", data)
+    assert (told.status, told.out) == (0, "2 payments compared, 0 under way, 0 differ\n")
+    listed = run("ledger", "export", "--all", "--json", "--data", data).out.splitlines()
+    ref = next(json.loads(line)["payment_ref"] for line in listed if sold[0] in line)
+
+    async def refund_by_hand() -> None:
+        with visit_sandbox(data) as gateway:
+            await gateway.refund(ref, 100, "by hand")
+
+    trio.run(refund_by_hand)
+    told = run("reconcile", "--event", EVENT, "--data", data)
+    assert told.status == 1
+    assert told.out.startswith(f"REFUNDS_DIFFER: order {sold[0]} of event {EVENT}, payment {ref}: here ")
+    assert told.err == "ticketd: the ledger and the gateway differ in 1 of 2 payments\n"
+    difference, summary = map(json.loads, run("reconcile", "--json", "--data", data).out.splitlines())
+    assert difference["kind"] == "REFUNDS_DIFFER"
+    assert summary == {"compared": 2, "under_way": 0, "differences": 1}
+
+
+@pytest.mark.usefixtures("sold")
+def test_payments_that_the_gateway_has_lost_are_each_asked_for(run: Run, data: Path) -> None:
+    (data / SANDBOX_FILE).unlink()
+    told = run("reconcile", "--json", "--data", data)
+    assert told.status == 1
+    *differences, summary = map(json.loads, told.out.splitlines())
+    assert [difference["kind"] for difference in differences] == ["UNKNOWN_AT_GATEWAY"] * 2
+    assert summary == {"compared": 2, "under_way": 0, "differences": 2}
+
+
+@pytest.mark.usefixtures("sold")
+def test_what_was_before_is_not_compared(run: Run, data: Path) -> None:
+    told = run("reconcile", "--since", "2100-01-01", "--data", data)
+    assert told.out == "0 payments compared, 0 under way, 0 differ\n"
+
+
+@pytest.mark.usefixtures("sold")
+def test_with_the_daemon_up(data: Path) -> None:
+    small = {"TICKETD_STORAGE_MAP_SIZE_BYTES": str(256 * 1024 * 1024)}
+    with serving(data, environ=small):
+        exported = ticketd(data, "ledger", "export", "--all", environ=small)
+        assert (exported.returncode, len(exported.stdout.splitlines())) == (0, 5), exported.stderr
+        told = ticketd(data, "reconcile", environ=small)
+        assert told.stdout == "2 payments compared, 0 under way, 0 differ\n", told.stderr
+        assert told.returncode == 0
