@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import resource
 import sys
 from contextlib import ExitStack
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Final
 import msgspec
 import trio
 
+from ticketd.cli.descriptors import lift_descriptor_limit
 from ticketd.cli.failures import CommandFailed, told_plainly
 from ticketd.cli.options import Commands, add_json_option
 from ticketd.cli.rehearse_options import add_options
@@ -140,8 +140,7 @@ def _play(arguments: argparse.Namespace, crowd: CrowdPlan, stage: Stage) -> Play
         max_requests=arguments.max_requests,
     )
     # A connection for each request under way and for each WebSocket; 1024 files are what a shell usually allows.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    lift_descriptor_limit()
     progress = Progress(sys.stderr, crowd.buyers)
     try:
         return trio.run(partial(play, stage, make_crowd(crowd), bounds, crowd.seed, progress.show))
