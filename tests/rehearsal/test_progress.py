@@ -20,7 +20,7 @@ class Time:
         return self.now_s
 
 
-def test_plain_lines_come_every_five_seconds_and_at_the_end() -> None:
+def test_plain_lines_come_at_once_every_five_seconds_and_at_the_end() -> None:
     time, out = Time(), io.StringIO()
     notes, progress = Measurements(time), Progress(out, buyers=2)
     for second in range(11):
@@ -30,8 +30,8 @@ def test_plain_lines_come_every_five_seconds_and_at_the_end() -> None:
     progress.show(notes, 2)
     progress.finish()
     lines = out.getvalue().splitlines()
-    assert [line.split(" s ")[0].strip() for line in lines] == ["5", "10", "10"]
-    assert lines[0].endswith("errors 0  1 req/s")
+    assert [line.split(" s ")[0].strip() for line in lines] == ["0", "5", "10", "10"]
+    assert lines[1].endswith("errors 0  1 req/s")
     assert "\r" not in out.getvalue()
 
 

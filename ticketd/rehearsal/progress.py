@@ -16,16 +16,17 @@ class Progress:
         self._out = out
         self._buyers = buyers
         self._redraws = out.isatty()
-        self._shown_at_s = 0.0
+        self._shown_at_s: float | None = None
         self._requests = 0
 
     def show(self, notes: Measurements, through: int) -> None:
         """Shows the state, unless a plain line was written just now."""
         elapsed_s = notes.elapsed_s
         is_last = through == self._buyers
-        if not self._redraws and not is_last and elapsed_s - self._shown_at_s < PLAIN_SECONDS:
+        since_s = elapsed_s - (self._shown_at_s or 0.0)
+        is_fresh = self._shown_at_s is not None and since_s < PLAIN_SECONDS
+        if not self._redraws and not is_last and is_fresh:
             return
-        since_s = elapsed_s - self._shown_at_s
         rate = (notes.requests - self._requests) / since_s if since_s > 0 else 0.0
         self._shown_at_s, self._requests = elapsed_s, notes.requests
         line = (
