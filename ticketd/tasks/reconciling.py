@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from storage.engine import Engine, Reader
+from storage.engine import Engine
 from storage.schema.ids import EventId, OrderId
-from storage.schema.layout import EVENT_IDS, EVENT_OF_ORDER, ORDERS, SYSTEM, event_partition
+from storage.schema.layout import EVENT_OF_ORDER, ORDERS, SYSTEM, event_partition, list_events
 from storage.schema.records import OrderRecord
 from ticketd.domain.ledger import Balance, read_balance
 from ticketd.ports.payments import GatewayState, PaymentSnapshot
@@ -73,7 +73,7 @@ class Reconciler:
             listed = EVENT_OF_ORDER.get(view, SYSTEM, order_id)
             if listed is not None:
                 return listed
-            for event_id in _event_ids(view):
+            for event_id in list_events(view):
                 if ORDERS.get(view, event_partition(event_id), order_id) is not None:
                     return event_id
         return None
@@ -177,7 +177,3 @@ def _told(balance: Balance, order: OrderRecord) -> str:
 def _told_there(payment: PaymentSnapshot) -> str:
     sums = f"{payment.authorised_minor} set aside, {payment.captured_minor} taken, {payment.refunded_minor} given back"
     return f"{payment.state.value}: of {payment.amount_minor} {payment.currency}, {sums}"
-
-
-def _event_ids(view: Reader) -> list[EventId]:
-    return [EventId(parts[0]) for parts in EVENT_IDS.scan(view, SYSTEM)]  # type: ignore[arg-type]  # a UUID
