@@ -29,6 +29,10 @@ class Token(enum.Enum):
     """Whether a call needs a token. A token that is sent must be valid and of an allowed kind in any case."""
 
     NEEDED = "needed"
+    VOUCHED = "vouched"
+    """Needed, unless the key is a storefront's, whose server vouches for its buyers."""
+    VOUCHED_IF_REQUIRED = "vouched if required"
+    """As VOUCHED; and nobody need vouch where ``auth.user_tokens`` is ``optional``."""
     OPTIONAL = "optional"
 
 
@@ -47,8 +51,10 @@ OPEN: Final = Credential(frozenset(), Token.OPTIONAL, frozenset(TokenKind))
 """No key, no token: health, documentation, signed links."""
 BROWSING: Final = Credential(frozenset(Scope), Token.OPTIONAL, frozenset({TokenKind.USER, TokenKind.ACCESS}))
 """An API key of any scope; a user or access token may be sent."""
-JOINING: Final = Credential(_BUYING_SCOPES, Token.OPTIONAL, frozenset({TokenKind.USER}))
-"""An API key; a user token, where the settings ask for one."""
+JOINING: Final = Credential(_BUYING_SCOPES, Token.VOUCHED_IF_REQUIRED, frozenset({TokenKind.USER}))
+"""An API key, and a user token where neither a storefront nor the settings do without one."""
+RESUMING: Final = Credential(_BUYING_SCOPES, Token.VOUCHED, frozenset({TokenKind.USER}))
+"""A storefront's key, or another one and a user token."""
 TRUSTED_SERVER: Final = Credential(frozenset({Scope.STOREFRONT}), Token.OPTIONAL, frozenset({TokenKind.USER}))
 """A storefront's key."""
 QUEUEING: Final = Credential(_BUYING_SCOPES, Token.NEEDED, frozenset({TokenKind.QUEUE}))

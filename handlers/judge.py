@@ -71,7 +71,9 @@ def read_token(services: Services, request: RawRequest, query_token: str | None)
     return SentToken(claims, in_query=bearer is None)
 
 
-def judge_token(credential: Credential, sent: SentToken) -> Claims | None:
+def judge_token(
+    services: Services, credential: Credential, api_key: ApiKeyRecord | None, sent: SentToken
+) -> Claims | None:
     """What the call's token says; None without one, where none is needed.
 
     Refuses in this order: TOKEN_MISSING; TOKEN_EXPIRED or TOKEN_INVALID for any token that was sent; QUEUE_ACCESS_ONLY
@@ -81,7 +83,7 @@ def judge_token(credential: Credential, sent: SentToken) -> Claims | None:
         raise sent.refusal
     claims = sent.claims
     if claims is None:
-        if credential.token is Token.NEEDED:
+        if _needs_token(services, credential, api_key):
             raise Refusal(ErrorCode.TOKEN_MISSING)
         return None
     # Only a queue token is short-lived and narrow enough to stand in an address.
@@ -92,6 +94,18 @@ def judge_token(credential: Credential, sent: SentToken) -> Claims | None:
             code = ErrorCode.QUEUE_ACCESS_ONLY
         raise Refusal(code)
     return claims
+
+
+def _needs_token(services: Services, credential: Credential, api_key: ApiKeyRecord | None) -> bool:
+    match credential.token:
+        case Token.NEEDED:
+            return True
+        case Token.OPTIONAL:
+            return False
+        case Token.VOUCHED_IF_REQUIRED if services.settings.auth.user_tokens == "optional":
+            return False
+        case Token.VOUCHED | Token.VOUCHED_IF_REQUIRED:
+            return api_key is None or Scope(api_key.scope) is not Scope.STOREFRONT
 
 
 def _verify(services: Services, token: str) -> Claims:
@@ -137,7 +151,7 @@ def judge(
     if _minds_credentials(endpoint, request):
         sent = read_token(services, request, query_token)
     meter.count_call(endpoint, api_key, sent.claims)
-    claims = judge_token(endpoint.credential, sent)
+    claims = judge_token(services, endpoint.credential, api_key, sent)
     judge_device(services, claims, request)
     return Principal(api_key=api_key, claims=claims)
 

@@ -198,7 +198,7 @@ def error_codes(line: Endpoint) -> list[ErrorCode]:
         codes |= dict.fromkeys((ErrorCode.SCOPE_MISSING, ErrorCode.INVALID_REQUEST))
         if TokenKind.QUEUE not in credential.kinds:
             codes[ErrorCode.QUEUE_ACCESS_ONLY] = None
-        if credential.token is Token.NEEDED:
+        if credential.token is not Token.OPTIONAL:
             codes[ErrorCode.TOKEN_MISSING] = None
         codes[ErrorCode.OVERLOADED] = None
         codes[ErrorCode.STORAGE_UNAVAILABLE] = None

@@ -1,20 +1,20 @@
 """Coming back to a place in the line: a fresh queue token for whoever lost the old one. Nothing is written by it.
 
-The place is found by its buyer, so somebody must vouch for the buyer in any case: a user token, or a storefront's key.
+The place is found by its buyer, so somebody must vouch for the buyer in any case, also where one may join without: a
+place that is taken must not be handed to whoever names its buyer.
 """
 
 from __future__ import annotations
 
 from handlers.answers import answer
-from handlers.call import Call, Principal, Reply, parse_uuid
-from handlers.queue import check_vouched, poll_interval_seconds, queue_token
+from handlers.call import Call, Reply, parse_uuid
+from handlers.queue import check_buyer, poll_interval_seconds, queue_token
 from handlers.services import Services
 from handlers.wire.queue import JoinAnswer, JoinQueue
 from storage.schema.ids import EventId, UserId
 from storage.schema.layout import event_partition
 from storage.schema.records import EntryRecord
 from storage.schema.states import EntryState
-from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.devices import DeviceHash, hash_device, same_device
 from ticketd.domain.room_book import ACTIVE_STATES
 from ticketd.domain.rooms import find_own_entry
@@ -27,11 +27,10 @@ async def resume_queue(services: Services, call: Call[JoinQueue]) -> Reply:
     """200 with a fresh queue token for the place that one has already, in the form of the answer to joining.
 
     Who was let in is READY here, also while shopping; the access token comes by status. Refuses, in this order:
-    USER_MISMATCH; TOKEN_MISSING; INVALID_EVENT_ID; QUEUE_ENTRY_EXPIRED with ``status``; DEVICE_MISMATCH.
+    USER_MISMATCH; INVALID_EVENT_ID; QUEUE_ENTRY_EXPIRED with ``status``; DEVICE_MISMATCH.
     """
     user_id = UserId(call.body.user_id)
-    check_vouched(services, call.principal, user_id)
-    _require_voucher(call.principal)
+    check_buyer(call.principal, user_id)
     event = parse_uuid(call.body.event_id)
     if event is None:
         raise Refusal(ErrorCode.INVALID_EVENT_ID)
@@ -53,14 +52,6 @@ async def resume_queue(services: Services, call: Call[JoinQueue]) -> Reply:
             entry_id=entry.entry_id,
         )
     )
-
-
-def _require_voucher(principal: Principal) -> None:
-    """Refuses TOKEN_MISSING where nobody vouches for the buyer, also where one may join so: a place that is taken must
-    not be handed to whoever names its buyer."""
-    trusted = principal.api_key is not None and principal.api_key.scope == Scope.STOREFRONT.value
-    if principal.claims is None and not trusted:
-        raise Refusal(ErrorCode.TOKEN_MISSING)
 
 
 def _check_device(services: Services, entry: EntryRecord, fingerprint: str) -> None:

@@ -43,6 +43,11 @@ async def test_tokens(judge: Judge) -> None:
         if line.credential.token is Token.NEEDED:
             call = sample.send(line, client.with_token(None, client.device))
             await judge.refused(line, "no token", call, ErrorCode.TOKEN_MISSING)
+        if line.credential.token in {Token.VOUCHED, Token.VOUCHED_IF_REQUIRED}:
+            nobody = with_key(client.with_token(None, client.device), daemon.keys[Scope.PUBLIC])
+            await judge.refused(line, "no voucher", sample.send(line, nobody), ErrorCode.TOKEN_MISSING)
+            unreadable = nobody.call(line.method, sample.target(line), raw=b"{")
+            await judge.refused(line, "no voucher, no JSON", unreadable, ErrorCode.TOKEN_MISSING)
         for text in ("x", "a.b.c", "a" * 5000, "é", f"{client.token}x", "x" + str(client.token)):
             call = sample.send(line, client.with_token(text, client.device))
             await judge.refused(line, f"the token {text[:9]}", call, ErrorCode.TOKEN_INVALID)

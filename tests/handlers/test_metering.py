@@ -70,7 +70,7 @@ def caller_for(daemon: Daemon, line: Endpoint, address: str) -> Client:
     scopes = sorted(line.credential.scopes, key=lambda scope: (scope is not Scope.PUBLIC, scope.value))
     key = daemon.keys[scopes[0]] if scopes else None
     token = None
-    if line.credential.token is Token.NEEDED:
+    if line.credential.token is not Token.OPTIONAL:
         token = mint(daemon, min(line.credential.kinds), user=uuid4())
     door = ListenerKind.OPERATOR_TCP if line.door is Door.OPERATOR else ListenerKind.PUBLIC
     return Client(daemon.server, key, token, DEVICE, door, address=address)

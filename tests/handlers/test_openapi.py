@@ -99,7 +99,7 @@ def test_who_may_call_is_said(line: Endpoint) -> None:
         assert security == [{}]
         return
     assert all("ApiKey" in one for one in security)
-    assert ({"ApiKey": []} in security) is (line.credential.token is Token.OPTIONAL)
+    assert ({"ApiKey": []} in security) is (line.credential.token is not Token.NEEDED)
     named = {scheme for one in security for scheme in one} - {"ApiKey"}
     wanted = {
         TokenKind.USER: {"UserToken"},
