@@ -20,6 +20,7 @@ from ticketd.domain.ledger import (
     Movement,
     derive_movements,
     list_movements,
+    note_refunds,
     read_balance,
     record_movement,
 )
@@ -283,3 +284,24 @@ async def test_an_older_order_that_was_not_derived_yet_is_when_its_money_moves(t
         movements = stage.read(lambda reader: list_movements(reader, EVENT_ID, order_id(1)))
         assert [movement.kind for movement in movements] == [K.AUTHORISED, K.CAPTURED]
         assert stage.read(problems) == []
+
+
+async def test_money_that_the_ledger_has_is_not_told_again(tmp_path: Path) -> None:
+    """A process that died between the record and the next call records anew what it finds at the gateway."""
+    async with orders(tmp_path) as stage:
+        await bring(stage, ("authorised", "cancel", "taken", "taken"))
+        refunds = [("re_1", 100), ("re_2", 200)]
+        for known in (1, 2, 2):
+
+            def note(tx: Transaction, known: int = known) -> None:
+                order = load_order(tx, EVENT_ID, order_id(1))
+                noted = note_refunds(tx, EVENT_ID, order, refunds[:known])
+                ORDERS.put(tx, noted, stage.partition, noted.order_id)
+
+            await stage.decide(1, note)
+        assert ledger_of(stage) == [
+            (K.AUTHORISED, TOTAL, ""),
+            (K.CAPTURED, TOTAL, ""),
+            (K.REFUNDED, 100, "re_1"),
+            (K.REFUNDED, 200, "re_2"),
+        ]

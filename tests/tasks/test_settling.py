@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -16,9 +17,9 @@ from storage.engine import Command, Committed, EngineOverloaded, StorageFull, Tr
 from storage.schema.layout import DUE_ORDERS, ORDERS
 from storage.schema.states import OrderState, PaymentState, SeatState
 from tests.domain.inventory_stage import OPENS_MS, order_id
-from tests.ports.faulty_gateway import When
+from tests.ports.faulty_gateway import FaultyGateway, When
 from tests.tasks.payment_stage import PaymentStage, payments
-from ticketd.ports.payments import GatewayState
+from ticketd.ports.payments import GatewayState, PaymentGateway
 from ticketd.ports.sandbox_payments import ActionOutcome
 from ticketd.tasks.payments import PaymentDesk
 from ticketd.tasks.settling import LONGEST_DELAY_MS, REST_MS
@@ -365,3 +366,36 @@ async def test_an_order_at_rest_that_is_due_all_the_same_is_told_of_and_left_alo
                 await stage.until(LONGEST_DELAY_MS)
         assert [line["event"] for line in logs] == ["payment cannot be taken further"] * 2
         assert stage.order() == broken
+
+
+class ForgetfulGateway:
+    """A gateway that has lost its payments."""
+
+    def __init__(self, inner: FaultyGateway) -> None:
+        self._inner = inner
+
+    async def fetch(self, payment_ref: str) -> None:
+        await trio.sleep(0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+async def test_money_that_was_taken_stays_owed_where_the_gateway_has_lost_the_payment(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with payments(tmp_path) as stage:
+        hold = await stage.hold("Floor/A/1")
+        async with stage.running(
+            stage.desk(gateway=cast(PaymentGateway, ForgetfulGateway(stage.gateway)))
+        ) as desk:
+            await stage.place(desk, hold)
+            await trio.testing.wait_all_tasks_blocked()
+            await stage.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            assert stage.states() == (OrderState.CANCELLED, PaymentState.REFUND_PENDING)
+            assert stage.order().tries > 0
+        async with stage.running():
+            await stage.until(stage.clock.now_ms() - OPENS_MS + 3_600_000)
+        assert stage.states() == (OrderState.CANCELLED, PaymentState.REFUNDED)
+        await stage.audit()
