@@ -54,7 +54,7 @@ async def list_operator_orders(services: Services, call: AnyCall) -> Reply:
     keys, pagination = await _newest_page(services.engine, partition, table, query)
     with services.engine.snapshot() as view:
         orders = [
-            _order(found_in, order, read_balance(view, found_in, order.order_id))
+            operator_order(found_in, order, read_balance(view, found_in, order.order_id))
             for key in keys
             for found_in, order in _find_order(view, OrderId(_last_id(key)), event_id)
         ]
@@ -152,7 +152,8 @@ def _find_order(
     return [] if found_in is None or order is None else [(found_in, order)]
 
 
-def _order(event_id: EventId, order: OrderRecord, balance: Balance) -> OperatorOrder:
+def operator_order(event_id: EventId, order: OrderRecord, balance: Balance) -> OperatorOrder:
+    """An order as the operator sees it in a list; ``balance`` is what its movements add up to."""
     return OperatorOrder(
         order_id=order.order_id,
         event_id=event_id,

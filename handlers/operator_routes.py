@@ -19,6 +19,7 @@ from handlers.operator_events import (
 from handlers.operator_keys import create_api_key, create_user_token, list_keys, revoke_key, rotate_key
 from handlers.operator_ledger import list_ledger, reconcile_order, reconcile_payments
 from handlers.operator_records import get_stats, list_audit, list_operator_orders
+from handlers.operator_refunds import get_operator_order, refund_order
 from handlers.operator_rooms import set_event_room
 from handlers.wire.common import PageQuery
 from handlers.wire.ledger import (
@@ -36,8 +37,11 @@ from handlers.wire.operator import (
     KeyCreated,
     KeyList,
     OperatorEventList,
+    OperatorOrderDetails,
     OperatorOrderList,
     OperatorOrdersQuery,
+    RefundAnswer,
+    RefundBody,
     RoomAnswer,
     SeatsAnswer,
     SeatsBody,
@@ -180,6 +184,29 @@ OPERATOR_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=ReconcileOrderQuery,
         answer=ReconcilePage,
         errors=(ErrorCode.ORDER_NOT_FOUND, ErrorCode.PAYMENT_UNAVAILABLE),
+    ),
+    _line(
+        method="GET",
+        path="/v1/operator/orders/{order_id}",
+        function=get_operator_order,
+        summary="Get an order with its refunds",
+        answer=OperatorOrderDetails,
+        errors=(ErrorCode.ORDER_NOT_FOUND,),
+    ),
+    _line(
+        method="POST",
+        path="/v1/operator/orders/{order_id}/refund",
+        function=refund_order,
+        summary="Give back the money of an order, or of some of its tickets",
+        body=RefundBody,
+        answer=RefundAnswer,
+        idempotent=True,
+        errors=(
+            ErrorCode.ORDER_NOT_FOUND,
+            ErrorCode.ORDER_ALREADY_CANCELLED,
+            ErrorCode.ORDER_NOT_CANCELLABLE,
+            ErrorCode.TICKET_NOT_FOUND,
+        ),
     ),
     _line(
         method="GET",

@@ -131,13 +131,15 @@ async def list_orders(services: Services, call: AnyCall) -> Reply:
 
 
 async def get_order(services: Services, call: AnyCall) -> Reply:
-    """200 with the order and, once it is CONFIRMED, its tickets."""
+    """200 with the order and, once it is CONFIRMED, its tickets. If it waits for its buyer to act, the gateway is asked
+    at once whether that was done, which the next call shows."""
     order_id = OrderId(call.path_id("order_id", ErrorCode.ORDER_NOT_FOUND))
     with services.engine.snapshot() as view:
         event_id, order = find_order(view, call.principal.user_id, order_id)
         require_event(call, event_id)
         details = _details(view, event_id, order)
         tickets = order_tickets(view, event_id, order)
+    services.payments.look_soon(event_id, order)
     shown = [await _ticket(services, event_id, ticket) for ticket in tickets]
     return answer(with_fields(details, tickets=shown))
 
@@ -242,7 +244,7 @@ def _summary(reader: Reader, event_id: EventId, order_id: OrderId) -> OrderSumma
 
 
 def _details(reader: Reader, event_id: EventId, order: OrderRecord) -> OrderDetails:
-    cancelled = order.state is OrderState.CANCELLED
+    gives_back = order.state is OrderState.CANCELLED or order.refund_minor > 0
     return OrderDetails(
         order_id=order.order_id,
         reservation_id=order.reservation_id,
@@ -260,7 +262,7 @@ def _details(reader: Reader, event_id: EventId, order: OrderRecord) -> OrderDeta
         created_at=time_text(order.created_at_ms),
         confirmed_at=optional_time(order.confirmed_at_ms),
         cancelled_at=optional_time(order.cancelled_at_ms),
-        refund_amount=money(order.refund_minor, order.currency) if cancelled else None,
+        refund_amount=money(order.refund_minor, order.currency) if gives_back else None,
         next_action=_next_action(reader, event_id, order),
     )
 

@@ -84,6 +84,11 @@ def _read_health(health: CheckoutHealth) -> dict[str, Reading]:
     return {"ticketd_room_slowed": Reading(text, health.rooms_slowed)}
 
 
+def _read_refunds(payments: PaymentDesk) -> dict[str, Reading]:
+    text = "Refunds of tickets that the gateway refused for good since the start."
+    return {"ticketd_refunds_refused": Reading(text, payments.refunds_refused)}
+
+
 def _read_hub(hub: Hub) -> dict[str, Reading]:
     return {
         "ticketd_realtime_connections": Reading("WebSockets that are open now.", hub.connection_count),
@@ -110,6 +115,7 @@ def build_services(
     )
     payments = PaymentDesk(desk)
     metrics.add_readings(partial(_read_health, payments.health))
+    metrics.add_readings(partial(_read_refunds, payments))
     access = AccessDesk(engine, keys, settings.auth)
     positions = Positions(engine)
     hub = Hub(

@@ -7,11 +7,12 @@ from uuid import UUID
 
 import msgspec
 
-from handlers.wire.common import AnswerBody, Money, PageQuery, Pagination, RequestBody, Time
+from handlers.wire.common import AnswerBody, Money, PageQuery, Pagination, RequestBody, ShortText, Time
 from ticketd.credentials.api_keys import MAX_NAME_LENGTH
 from ticketd.event_file import bounds
 
 MAX_SEAT_IDS = 10_000
+MAX_REFUND_TICKETS = 1_000
 
 KeyScope = Literal["public", "storefront", "operator", "gate"]
 SeatIds = Annotated[
@@ -156,6 +157,56 @@ class OperatorOrderList(AnswerBody, frozen=True, kw_only=True):
 
     orders: list[OperatorOrder]
     pagination: Pagination
+
+
+class RefundBody(RequestBody, frozen=True, kw_only=True):
+    """What to give back of an order: without ``ticket_ids`` all that was not given back yet."""
+
+    ticket_ids: (
+        Annotated[
+            list[UUID],
+            msgspec.Meta(
+                min_length=1,
+                max_length=MAX_REFUND_TICKETS,
+                description="Tickets of the order, each named once",
+            ),
+        ]
+        | None
+    ) = None
+    with_fees: Annotated[
+        bool | None,
+        msgspec.Meta(description="Whether fees go back too; null: as the event's refund_fees says"),
+    ] = None
+    even_used: Annotated[
+        bool,
+        msgspec.Meta(description="true: also tickets that were used, or that went to another person"),
+    ] = False
+    reason: ShortText = ""
+
+
+class RefundAnswer(AnswerBody, frozen=True, kw_only=True):
+    """A refund that an operator asked for. ``status`` is ASKED until the gateway made it (DONE), or refused it for good
+    (REFUSED, with ``problem``)."""
+
+    refund_id: UUID
+    order_id: UUID
+    status: Literal["ASKED", "DONE", "REFUSED"]
+    amount: Money
+    currency: str
+    with_fees: bool
+    ticket_ids: list[UUID]
+    whole_order: bool
+    reason: str
+    problem: str
+    asked_at: Time
+    ended_at: Time | None
+
+
+class OperatorOrderDetails(OperatorOrder, frozen=True, kw_only=True):
+    """An order with its refunds, oldest first. ``refunds_refused`` counts those that the gateway refused."""
+
+    refunds: list[RefundAnswer]
+    refunds_refused: int
 
 
 class AuditEntry(AnswerBody, frozen=True, kw_only=True):

@@ -101,7 +101,8 @@ class OrderSummary(AnswerBody, frozen=True, kw_only=True):
 
 
 class OrderDetails(AnswerBody, frozen=True, kw_only=True):
-    """An order. Its tickets are there once it is CONFIRMED."""
+    """An order. Its tickets are there once it is CONFIRMED; those that were refunded are VOID. ``refund_amount`` is all
+    that was given back of it, or is on its way."""
 
     order_id: UUID
     reservation_id: UUID

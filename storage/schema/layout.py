@@ -36,6 +36,7 @@ from storage.schema.records import (
     TicketRecord,
     TransferRecord,
 )
+from storage.schema.refunds import RefundRecord
 from storage.schema.tables import Index, Table
 
 SYSTEM: Final = Partition(b"s")
@@ -115,6 +116,9 @@ MOVEMENT_SUMS: Final = Table(
     49, "movement_sums", int
 )  # (currency, kind): what the event's movements add up to
 MOVEMENT_TIMES: Final = Index(39, "movement_times")  # (at_ms, order_id, number)
+
+REFUNDS: Final = Table(47, "refunds", RefundRecord)  # (order_id, refund_id)
+ASKED_REFUNDS: Final = Index(48, "asked_refunds")  # (order_id, refund_id): of tickets, and not made yet
 
 # --- any partition: outcomes of idempotent requests ---
 OUTCOMES: Final = Table(50, "outcomes", OutcomeRecord)  # (digest)

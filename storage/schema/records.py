@@ -303,7 +303,9 @@ class OrderRecord(Record, frozen=True, kw_only=True):
     ``payment_ref`` is the gateway's name for the payment; ``method_ref`` for the card. ``redirect_url`` and
     ``client_secret`` are there only while the buyer has to act: either lets a page finish the payment.
     ``gateway`` is which one was asked; empty for an order of a release that did not note it. ``movements`` counts the
-    order's in the ledger; None: from before there was one.
+    order's in the ledger; None: from before there was one. ``returned_seats`` are those whose tickets were refunded by
+    themselves, so that they are on sale again; ``refunds_asked`` counts refunds of such that the gateway has yet to
+    make. ``refund_minor`` is all that was given back, or is on its way.
     """
 
     order_id: OrderId
@@ -336,8 +338,16 @@ class OrderRecord(Record, frozen=True, kw_only=True):
     tries: int = 0
     reply: ReplyPlace | None = None
     ticket_ids: tuple[TicketId, ...] = ()
+    returned_seats: tuple[SeatNumber, ...] = ()
+    refunds_asked: int = 0
     movements: int | None = None
     trail: tuple[TrailRecord, ...] = ()
+
+    @property
+    def kept_seats(self) -> tuple[SeatNumber, ...]:
+        """The seats whose tickets were not refunded by themselves, in the order of ``seats``."""
+        returned = frozenset(self.returned_seats)
+        return tuple(seat for seat in self.seats if seat not in returned)
 
 
 class TicketRecord(Record, frozen=True, kw_only=True):

@@ -72,6 +72,14 @@ class PaymentState(enum.StrEnum):
     FAILED = "FAILED"
 
 
+class RefundState(enum.StrEnum):
+    """A refund that the operator asked for. REFUSED: the gateway refuses it for good; another one may be asked for."""
+
+    ASKED = "ASKED"
+    DONE = "DONE"
+    REFUSED = "REFUSED"
+
+
 class TicketState(enum.StrEnum):
     """One ticket. TRANSFERRED: it lives on as the recipient's ticket, with another code."""
 
@@ -119,7 +127,8 @@ RESERVATION_MOVES: Final[Mapping[ReservationState, frozenset[ReservationState]]]
     ),
     ReservationState.ORDERED: frozenset(),
     ReservationState.RELEASED: frozenset(),
-    ReservationState.EXPIRED: frozenset(),
+    # The money for it was set aside too late, and its seats were still free.
+    ReservationState.EXPIRED: frozenset({ReservationState.PAYING}),
 }
 
 ORDER_MOVES: Final[Mapping[OrderState, frozenset[OrderState]]] = {
@@ -148,13 +157,20 @@ PAYMENT_MOVES: Final[Mapping[PaymentState, frozenset[PaymentState]]] = {
     PaymentState.FAILED: frozenset(),
 }
 
+REFUND_MOVES: Final[Mapping[RefundState, frozenset[RefundState]]] = {
+    RefundState.ASKED: frozenset({RefundState.DONE, RefundState.REFUSED}),
+    RefundState.DONE: frozenset(),
+    RefundState.REFUSED: frozenset(),
+}
+
 TICKET_MOVES: Final[Mapping[TicketState, frozenset[TicketState]]] = {
     TicketState.ACTIVE: frozenset({TicketState.TRANSFER_PENDING, TicketState.USED, TicketState.VOID}),
     TicketState.TRANSFER_PENDING: frozenset(
         {TicketState.ACTIVE, TicketState.TRANSFERRED, TicketState.USED, TicketState.VOID}
     ),
     TicketState.TRANSFERRED: frozenset(),
-    TicketState.USED: frozenset(),
+    # An operator may refund even a ticket that was used.
+    TicketState.USED: frozenset({TicketState.VOID}),
     TicketState.VOID: frozenset(),
 }
 

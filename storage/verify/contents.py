@@ -31,6 +31,7 @@ from storage.schema.layout import (
     LOBBY,
     MOVEMENTS,
     ORDERS,
+    REFUNDS,
     RESERVATIONS,
     ROOM,
     ROW_PLANS,
@@ -56,6 +57,7 @@ from storage.schema.records import (
     TicketRecord,
     TransferRecord,
 )
+from storage.schema.refunds import RefundRecord
 from storage.schema.states import (
     LIVE_ENTRY_STATES,
     LIVE_RESERVATION_STATES,
@@ -144,6 +146,14 @@ class EventContents:
     def owning_orders(self) -> dict[OrderId, OrderRecord]:
         """Orders to which their seats are sold."""
         return {key: order for key, order in self.orders.items() if owns_seats(order)}
+
+    @cached_property
+    def refunds(self) -> dict[OrderId, list[RefundRecord]]:
+        """The refunds that operators asked for, by their order."""
+        found: dict[OrderId, list[RefundRecord]] = {}
+        for _, refund in REFUNDS.scan(self.reader, self.partition):
+            found.setdefault(refund.order_id, []).append(refund)
+        return found
 
     @cached_property
     def tickets(self) -> dict[TicketId, TicketRecord]:

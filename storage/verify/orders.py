@@ -70,7 +70,11 @@ def check_refunds(event: EventContents) -> Iterator[Problem]:
         if not 0 <= order.refund_minor <= order.total_minor:
             text = f"{order.refund_minor} are given back of {order.total_minor}"
             yield event.problem("refund-within-total", where, text)
-        elif order.refund_minor and order.payment_state not in _MONEY_BACK:
+        elif (
+            order.refund_minor
+            and order.payment_state not in _MONEY_BACK
+            and not event.refunds.get(order.order_id)
+        ):
             text = f"{order.refund_minor} are given back of a payment that is {order.payment_state.value}"
             yield event.problem("refund-of-ended-payment", where, text)
 
@@ -88,7 +92,7 @@ def check_order_states(event: EventContents) -> Iterator[Problem]:
                 f"an order cannot be {order.state.value} with a payment that is {order.payment_state.value}"
             )
             yield event.problem("order-and-payment-agree", where, text)
-        elif (order.due_at_ms is not None) != (states in _UNFINISHED):
+        elif (order.due_at_ms is not None) != (states in _UNFINISHED or order.refunds_asked > 0):
             text = f"it is {order.state.value} and {order.payment_state.value}, and falls due at {order.due_at_ms}"
             yield event.problem("order-due-by-state", where, text)
         if order.payment_state in _MONEY_MOVED and order.payment_ref is None:

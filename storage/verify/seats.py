@@ -55,7 +55,7 @@ def check_seat_owners(event: EventContents) -> Iterator[Problem]:
                     yield event.problem("held-seat-has-hold", where, text)
             elif state == SeatState.SOLD:
                 order = event.owning_orders.get(OrderId(owner))
-                if order is None or number not in order.seats:
+                if order is None or number not in order.kept_seats:
                     text = f"it is sold to {owner}, which is no paid order of it"
                     yield event.problem("sold-seat-has-order", where, text)
 
@@ -72,7 +72,7 @@ def check_holds_have_seats(event: EventContents) -> Iterator[Problem]:
 def check_orders_have_seats(event: EventContents) -> Iterator[Problem]:
     """Every seat of an order that is paid, or whose money is set aside, is sold to it."""
     for order in event.owning_orders.values():
-        for seat in order.seats:
+        for seat in order.kept_seats:
             if event.seat_state(seat) != (SeatState.SOLD, order.order_id):
                 where = f"order {order.order_id}"
                 yield event.problem("order-has-seats", where, f"seat {seat} is not sold to it")
@@ -162,7 +162,7 @@ def _purchases(event: EventContents) -> tuple[Counter[UserId], Counter[UserId]]:
     for hold in event.live_holds.values():
         held[hold.user_id] += len(hold.seats)
     for order in event.owning_orders.values():
-        bought[order.user_id] += len(order.seats)
+        bought[order.user_id] += len(order.kept_seats)
     return held, bought
 
 

@@ -17,7 +17,7 @@ from storage.partitions import partitions, stray_keys
 from storage.schema.ids import EventId, UserId
 from storage.schema.layout import BUYER_PREFIX, SYSTEM, buyer_partition, event_of, event_partition
 from storage.schema.tables import RecordUnreadable
-from storage.verify import draws, hoarding, ledger, orders, plan, room, seats, tickets
+from storage.verify import draws, hoarding, ledger, orders, plan, refunds, room, seats, tickets
 from storage.verify.change_log import check_change_log
 from storage.verify.contents import EventContents
 from storage.verify.problem import Problem
@@ -76,6 +76,9 @@ EVENT_CHECKS: Final[tuple[EventCheck, ...]] = (
     ledger.check_ledger_fits_orders,
     ledger.check_currency_sums,
     ledger.check_movement_times,
+    refunds.check_refunds_of_orders,
+    refunds.check_asked_refunds,
+    refunds.check_refunds_in_ledger,
     tickets.check_tickets_of_orders,
     tickets.check_ticket_lines,
     tickets.check_transfer_states,

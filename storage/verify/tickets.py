@@ -42,9 +42,11 @@ def check_tickets_of_orders(event: EventContents) -> Iterator[Problem]:
         good[place] += ticket.state in _VALID
         used[place] += ticket.state is TicketState.USED
     for order in event.orders.values():
+        kept = frozenset(order.kept_seats)
         for seat in order.seats:
             place = (order.order_id, seat)
-            wanted = 1 - used[place] if order.state is OrderState.CONFIRMED else 0
+            has_ticket = order.state is OrderState.CONFIRMED and seat in kept
+            wanted = 1 - used[place] if has_ticket else 0
             if good[place] != wanted:
                 text = (
                     f"seat {seat} of this {order.state.value} order has {good[place]} good tickets, "

@@ -156,6 +156,8 @@ SAMPLES: Final[dict[str, Callable[[World], Sample]]] = {
     "reconcile_order": lambda w: Sample(
         w.operator, {"order_id": w.ids["order"]}, query=f"?event_id={w.event_id}"
     ),
+    "get_operator_order": lambda w: Sample(w.operator, {"order_id": w.ids["order"]}),
+    "refund_order": lambda w: Sample(w.operator, {"order_id": w.ids["refundable"]}, {"reason": "rain"}),
     "list_audit": lambda w: Sample(w.operator, {}),
     "get_stats": lambda w: Sample(w.operator, {}),
     "create_api_key": lambda w: Sample(w.operator, {}, {"scope": "public", "name": "a shop"}),

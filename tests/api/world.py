@@ -92,6 +92,8 @@ async def _furnish(daemon: Daemon) -> World:
     ids["order"] = await _buy(shopping, event_id, OWNER, ids["card"], 4)
     again, _ = await enter(daemon, event_id, OWNER)
     ids["cancellable"] = await _buy(again, event_id, OWNER, ids["card"], 1)
+    once_more, _ = await enter(daemon, event_id, OWNER)
+    ids["refundable"] = await _buy(once_more, event_id, OWNER, ids["card"], 1)
     await _offer_tickets(daemon, owner, event_id, ids)
 
     shopper, _ = await enter(daemon, event_id, SHOPPER)

@@ -14,6 +14,7 @@ COMMANDS = (
     "keys",
     "token",
     "room",
+    "refund",
     "status",
     "verify",
     "verify-draw",

@@ -177,16 +177,17 @@ def check_orders(reader: Reader, event_id: EventId) -> None:
         assert order.total_minor == order.subtotal_minor + order.fees_minor + order.taxes_minor
         assert 0 <= order.refund_minor <= order.total_minor
         assert (next_move(order) is Move.NOTHING) == (order.due_at_ms is None), order
-        has = {owner for _, owner in seat_states(reader, event_id, order.seats)}
+        kept = order.kept_seats
+        has = {owner for _, owner in seat_states(reader, event_id, kept)}
         sold = order.state is OrderState.CONFIRMED or (
             order.state is OrderState.PENDING and order.payment_state is PaymentState.AUTHORIZED
         )
         assert (has == {order.order_id}) if sold else (order.order_id not in has)
         if sold:
-            assert {state for state, _ in seat_states(reader, event_id, order.seats)} == {SeatState.SOLD}
+            assert {state for state, _ in seat_states(reader, event_id, kept)} == {SeatState.SOLD}
         own = tickets.pop(order.order_id, [])
         live = [ticket for ticket in own if ticket.state is not TicketState.VOID]
-        assert len(live) == (len(order.seats) if order.state is OrderState.CONFIRMED else 0)
+        assert len(live) == (len(kept) if order.state is OrderState.CONFIRMED else 0)
         assert {ticket.ticket_id for ticket in own} == set(order.ticket_ids)
         assert list(order.trail) == sorted(order.trail, key=lambda line: line.at_ms)
     assert not tickets

@@ -9,9 +9,10 @@ import pytest
 from storage.schema.events import OrderMoved
 from storage.schema.ids import OrderId
 from storage.schema.states import ORDER_MOVES, PAYMENT_MOVES, OrderState, PaymentState
-from tests.domain.inventory_stage import EVENT_ID, HOLD_MS, OPENS_MS, order_id, user_id
+from tests.domain.inventory_stage import EVENT_ID, HOLD_MS, order_id, user_id
 from tests.domain.order_stage import STEPS, OrderStage, orders
 from tests.domain.refusals import refused
+from ticketd.domain.checkout import FIRST_LOOK_MS
 from ticketd.domain.settlement import Move, next_move
 from ticketd.errors import ErrorCode
 
@@ -170,7 +171,7 @@ async def test_an_order_that_moves_on_is_due_at_once_or_at_rest(tmp_path: Path) 
             await bring_to(stage, states)
             due_at_ms = stage.order().due_at_ms
             if states == (S.PENDING, P.REQUIRES_ACTION):
-                assert due_at_ms == OPENS_MS + HOLD_MS
+                assert due_at_ms == stage.clock.at_ms + FIRST_LOOK_MS
             else:
                 assert due_at_ms == (stage.clock.at_ms if states in NEXT else None)
 

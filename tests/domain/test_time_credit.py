@@ -104,6 +104,7 @@ async def test_a_payment_under_way_keeps_its_hold_by_so_much_longer(tmp_path: Pa
 async def test_an_order_that_waits_for_its_buyer_waits_by_so_much_longer(tmp_path: Path) -> None:
     async with orders(tmp_path) as stage:
         await stage.intent("Floor/A/1")
+        stage.clock.at_ms += HOLD_MS - 3_000
         before = await stage.take("action")
         stage.changes.clear()
         await credit(stage, hour_from(stage.clock.at_ms))

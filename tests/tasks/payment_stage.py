@@ -227,7 +227,7 @@ def _check_money(order: OrderRecord, payment: PaymentSnapshot | None) -> None:
     given_back = 0 if payment is None else payment.refunded_minor
     match order.state, order.payment_state:
         case OrderState.CONFIRMED, PaymentState.CAPTURED:
-            assert (taken, given_back) == (order.total_minor, 0), order
+            assert (taken, given_back) == (order.total_minor, order.refund_minor), order
         case ((OrderState.CANCELLED | OrderState.FAILED), PaymentState.REFUNDED):
             assert (taken, given_back) == (order.total_minor, order.refund_minor), order
         case ((OrderState.CANCELLED | OrderState.FAILED), (PaymentState.VOIDED | PaymentState.FAILED)):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
 from storage.schema.states import OrderState, PaymentState, ReservationState, SeatState
-from tests.domain.inventory_stage import HOLD_MS, order_id
+from tests.domain.inventory_stage import EVENT_ID, HOLD_MS, order_id
 from tests.tasks.payment_stage import PaymentStage, payments
 from ticketd.ports.payments import GatewayState
 from ticketd.ports.sandbox_payments import ActionOutcome
@@ -87,7 +88,42 @@ async def test_a_challenge_that_was_never_met_ends_with_the_hold(
         await stage.until(HOLD_MS)
         assert stage.states() == (OrderState.FAILED, PaymentState.VOIDED)
         assert stage.state("Floor/A/1") is SeatState.AVAILABLE
-        assert len(stage.gateway.keys_of("fetch")) == 2, "looked at when woken and at the end"
+        # Looked at when woken, after 10 s, 20 s more, and every 30 s from then on.
+        assert len(stage.gateway.keys_of("fetch")) == 22
+        await stage.audit()
+
+
+@pytest.mark.parametrize(
+    ("acts_ms", "found_ms"), [(4_000, 5_000), (5_001, 15_000), (16_000, 35_000), (36_000, 65_000)]
+)
+async def test_a_challenge_that_was_met_without_a_word_is_found_soon(
+    autojump_clock: MockClock, tmp_path: Path, acts_ms: int, found_ms: int
+) -> None:
+    async with payments(tmp_path) as stage, stage.running() as desk:
+        await sell(stage, desk, token=CHALLENGED)
+        await stage.until(acts_ms)
+        await stage.act(ActionOutcome.COMPLETE)
+        await stage.until(found_ms - 1)
+        assert stage.states() == WAITING
+        await stage.until(found_ms)
+        assert stage.states() == CONFIRMED
+        await stage.audit()
+
+
+async def test_an_order_that_is_asked_for_is_looked_at_at_once_but_not_again_and_again(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with payments(tmp_path) as stage, stage.running() as desk:
+        await sell(stage, desk, token=CHALLENGED)
+        desk.look_soon(EVENT_ID, stage.order())
+        await trio.testing.wait_all_tasks_blocked()
+        assert stage.gateway.keys_of("fetch") == [], "looked at just now"
+        await stage.until(2_000)
+        await stage.act(ActionOutcome.COMPLETE)
+        desk.look_soon(EVENT_ID, stage.order())
+        await trio.testing.wait_all_tasks_blocked()
+        assert stage.states() == CONFIRMED
+        desk.look_soon(EVENT_ID, stage.order())
         await stage.audit()
 
 
@@ -96,6 +132,7 @@ async def test_a_challenge_that_was_met_without_a_word_is_found_at_the_holds_end
 ) -> None:
     async with payments(tmp_path) as stage, stage.running() as desk:
         await sell(stage, desk, token=CHALLENGED)
+        await stage.until(HOLD_MS - 1)
         await stage.act(ActionOutcome.COMPLETE)
         await stage.until(HOLD_MS)
         # Seats or money: whichever came first at that moment, both agree.
@@ -134,7 +171,8 @@ async def test_a_challenge_whose_gateway_is_away_at_the_end_is_still_ended(
 ) -> None:
     async with payments(tmp_path) as stage, stage.running() as desk:
         await sell(stage, desk, token=CHALLENGED)
-        stage.gateway.fail("fetch", times=3)
+        await stage.until(HOLD_MS - 1)
+        stage.gateway.fail("fetch", times=1)
         await stage.until(HOLD_MS)
         assert stage.states() == WAITING
         assert stage.state("Floor/A/1") is SeatState.AVAILABLE, "nobody else waits for it"

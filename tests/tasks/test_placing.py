@@ -239,9 +239,30 @@ async def test_an_answer_after_the_freeze_comes_too_late(autojump_clock: MockClo
             await pause.reached.wait()
             await stage.until(HOLD_MS + 2_000)
             assert stage.state("Floor/A/1") is SeatState.AVAILABLE
+            await stage.reserve(2, stage.seat("Floor/A/1"))
             pause.resume.set()
         await trio.testing.wait_all_tasks_blocked()
         assert stage.states() == (OrderState.FAILED, PaymentState.VOIDED)
+        await stage.audit()
+
+
+async def test_an_answer_after_the_freeze_takes_the_very_seats_again_if_nobody_else_has_them(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with payments(tmp_path) as stage, stage.running() as desk:
+        hold = await stage.hold("Floor/A/1")
+        await stage.until(HOLD_MS - 1)
+        begin = replace(begin_command(1, hold), freeze_ms=2_000)
+        pause = stage.gateway.pause("authorise", When.AFTER_EFFECT)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(desk.place_order, begin)
+            await pause.reached.wait()
+            await stage.until(HOLD_MS + 2_000)
+            assert stage.state("Floor/A/1") is SeatState.AVAILABLE
+            pause.resume.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert stage.states() == (OrderState.CONFIRMED, PaymentState.CAPTURED)
+        assert stage.state("Floor/A/1") is SeatState.SOLD
         await stage.audit()
 
 

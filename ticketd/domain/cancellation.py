@@ -8,10 +8,11 @@ from msgspec.structs import replace
 from storage.engine import Transaction
 from storage.schema.ids import EventId, OrderId, UserId
 from storage.schema.layout import RESERVATIONS, event_partition
-from storage.schema.records import OrderRecord, SaleRecord
+from storage.schema.records import OrderRecord, SaleRecord, TrailRecord
 from storage.schema.states import OrderState, PaymentState, ReservationState, TicketState
 from ticketd.domain.hold_book import end_hold
 from ticketd.domain.order_book import find_order, save_order, trail_line
+from ticketd.domain.refund_amounts import rest_minor
 from ticketd.domain.reservations import return_seats, thaw_reservation
 from ticketd.domain.sales import load_sale
 from ticketd.domain.tickets import blocking_ticket, void_tickets
@@ -29,7 +30,7 @@ class CancelOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 def cancel_order(tx: Transaction, command: CancelOrder) -> OrderRecord:
     """Cancels a whole order. ``refund_minor`` is what the buyer gets back: the total, less the fees if the event keeps
-    them, and 0 if no money was set aside yet.
+    them, and 0 if no money was set aside yet; what was refunded of it before is in it.
 
     Refuses in this order: ORDER_NOT_FOUND; ORDER_ALREADY_CANCELLED; ORDER_NOT_CANCELLABLE with ``reason`` NOT_PAID,
     EVENT_STARTED, PAST_REFUNDABLE_UNTIL, TICKET_USED or TICKET_TRANSFERRED.
@@ -40,25 +41,30 @@ def cancel_order(tx: Transaction, command: CancelOrder) -> OrderRecord:
     sale = load_sale(tx, event_id)
     _check_cancellable(tx, event_id, order, sale)
     if order.payment_state is PaymentState.REQUIRES_ACTION:
-        return _cancel_unpaid(tx, event_id, order, command.session_id)
-    return_seats(tx, event_id, order.user_id, order.order_id, order.seats)
+        line = trail_line(tx, "cancelled before it was paid", command.session_id)
+        return cancel_unpaid(tx, event_id, order, line)
+    return_seats(tx, event_id, order.user_id, order.order_id, order.kept_seats)
     void_tickets(tx, event_id, order.order_id)
+    all_minor = order.refund_minor + rest_minor(tx, event_id, order, with_fees=sale.refund_fees)
+    line = trail_line(tx, "cancelled by the buyer", command.session_id)
+    return cancel_paid(tx, event_id, order, all_minor, line)
+
+
+def cancel_paid(
+    tx: Transaction, event_id: EventId, order: OrderRecord, all_minor: int, line: TrailRecord
+) -> OrderRecord:
+    """Writes an order whose seats and tickets have ended as CANCELLED. ``all_minor`` of its money, with what was given
+    back before, is not the seller's to keep."""
     cancelled = replace(
         order,
         state=OrderState.CANCELLED,
         payment_state=PaymentState.REFUND_PENDING,
-        refund_minor=refund_minor(order, sale),
+        refund_minor=all_minor,
         cancelled_at_ms=tx.now_ms,
         due_at_ms=tx.now_ms,
         tries=0,
     )
-    line = trail_line(tx, "cancelled by the buyer", command.session_id)
     return save_order(tx, event_id, order, cancelled, line)
-
-
-def refund_minor(order: OrderRecord, sale: SaleRecord) -> int:
-    """What a buyer gets back for a whole order, in minor units."""
-    return order.total_minor if sale.refund_fees else order.total_minor - order.fees_minor
 
 
 def _check_cancellable(tx: Transaction, event_id: EventId, order: OrderRecord, sale: SaleRecord) -> None:
@@ -81,7 +87,7 @@ def _check_cancellable(tx: Transaction, event_id: EventId, order: OrderRecord, s
         raise Refusal(ErrorCode.ORDER_NOT_CANCELLABLE, details={"reason": reason})
 
 
-def _cancel_unpaid(tx: Transaction, event_id: EventId, order: OrderRecord, session_id: str) -> OrderRecord:
+def cancel_unpaid(tx: Transaction, event_id: EventId, order: OrderRecord, line: TrailRecord) -> OrderRecord:
     """Cancels an order that waits for its buyer to act at the gateway: the hold ends, nothing was charged."""
     _release_hold(tx, event_id, order)
     cancelled = replace(
@@ -93,7 +99,6 @@ def _cancel_unpaid(tx: Transaction, event_id: EventId, order: OrderRecord, sessi
         due_at_ms=tx.now_ms,
         tries=0,
     )
-    line = trail_line(tx, "cancelled before it was paid", session_id)
     return save_order(tx, event_id, order, cancelled, line)
 
 

@@ -7,6 +7,8 @@ between two of them finds the order by its due time and goes on from there. The 
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from msgspec.structs import replace
 
@@ -25,6 +27,7 @@ from storage.schema.movements import MovementKind
 from storage.schema.records import AddressRecord, OrderRecord, ReplyPlace, ReservationRecord
 from storage.schema.states import OrderState, PaymentState, ReservationState
 from ticketd.domain.hoarding import forgive_lapses
+from ticketd.domain.late_payment import retake_hold
 from ticketd.domain.ledger import Movement, record_movement
 from ticketd.domain.order_book import load_order, save_order, trail_line
 from ticketd.domain.payment_methods import find_payment_method
@@ -37,6 +40,10 @@ from ticketd.domain.reservations import (
 from ticketd.domain.rooms import finish_entry
 from ticketd.domain.sales import SalePhase, load_sale
 from ticketd.errors import ErrorCode, Refusal
+
+FIRST_LOOK_MS: Final = 5_000
+LONGEST_LOOK_MS: Final = 30_000
+"""How long the gateway is not asked whether a buyer has acted: at first, and later on."""
 
 
 class BeginCheckout(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,8 +125,9 @@ def begin_checkout(tx: Transaction, command: BeginCheckout) -> OrderRecord:
 def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
     """The money is set aside: the seats are sold, the place in the room is given on, the capture is due at once.
 
-    If the hold has ended meanwhile the order is FAILED instead, and its authorisation due to be voided. Recorded again,
-    it changes nothing.
+    If the hold has ended meanwhile the very seats are taken again; if they are not free any more, or could not be
+    reserved anew, the order is FAILED instead, and its authorisation due to be voided. Recorded again, it changes
+    nothing.
     """
     order = load_order(tx, step.event_id, step.order_id)
     if not _awaits_money(order):
@@ -134,7 +142,7 @@ def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
         tries=0,
     )
     set_aside = Movement(kind=MovementKind.AUTHORISED, amount_minor=order.total_minor)
-    if _frozen_hold(tx, step.event_id, order) is None:
+    if _frozen_hold(tx, step.event_id, order) is None and not retake_hold(tx, step.event_id, order):
         authorised = record_movement(tx, step.event_id, authorised, set_aside)
         late = replace(authorised, state=OrderState.FAILED)
         line = trail_line(tx, "authorised after the hold had ended")
@@ -179,7 +187,8 @@ def record_action(tx: Transaction, step: RecordAction) -> OrderRecord:
         tx, step.event_id, order.user_id, order.reservation_id, order.order_id, hold.expires_at_ms
     )
     _show_to_buyer(tx, step.event_id, order)
-    waiting = replace(waiting, state=OrderState.PENDING, due_at_ms=hold.expires_at_ms)
+    look_at_ms = _next_look_ms(tx.now_ms, 0, hold)
+    waiting = replace(waiting, state=OrderState.PENDING, due_at_ms=look_at_ms)
     return save_order(tx, step.event_id, order, waiting, trail_line(tx, "needs the buyer"))
 
 
@@ -223,16 +232,16 @@ def record_unreachable(tx: Transaction, step: OrderStep, recheck_ms: int | None)
 
 
 def await_buyer(tx: Transaction, step: OrderStep) -> OrderRecord:
-    """The buyer has not acted yet: the order is looked at again at the hold's end. If that has come, the order is
-    FAILED and its payment due to be voided."""
+    """The buyer has not acted yet: the order is looked at again after a while, which grows, and at the hold's end. If
+    that has come, the order is FAILED and its payment due to be voided."""
     order = load_order(tx, step.event_id, step.order_id)
     if order.state is not OrderState.PENDING or order.payment_state is not PaymentState.REQUIRES_ACTION:
         return order
     hold = _frozen_hold(tx, step.event_id, order)
     if hold is not None and hold.expires_at_ms > tx.now_ms:
-        return save_order(
-            tx, step.event_id, order, replace(order, due_at_ms=hold.expires_at_ms, tries=0), None
-        )
+        tries = order.tries + 1
+        later = replace(order, due_at_ms=_next_look_ms(tx.now_ms, tries, hold), tries=tries)
+        return save_order(tx, step.event_id, order, later, None)
     _let_hold_live_on(tx, step.event_id, order)
     failed = replace(
         order, state=OrderState.FAILED, redirect_url=None, client_secret=None, due_at_ms=tx.now_ms, tries=0
@@ -259,6 +268,16 @@ def _frozen_hold(tx: Transaction, event_id: EventId, order: OrderRecord) -> Rese
     if hold is None or hold.state is not ReservationState.PAYING or hold.order_id != order.order_id:
         return None
     return hold
+
+
+def look_delay_ms(tries: int) -> int:
+    """How long it is from the ``tries``-th look (0: the payment's begin) at a buyer who has to act to the next one:
+    5 s, 10 s, 20 s, then 30 s each."""
+    return min(FIRST_LOOK_MS << min(tries, 3), LONGEST_LOOK_MS)
+
+
+def _next_look_ms(now_ms: int, tries: int, hold: ReservationRecord) -> int:
+    return min(now_ms + look_delay_ms(tries), hold.expires_at_ms)
 
 
 def _awaits_money(order: OrderRecord) -> bool:

@@ -1,6 +1,6 @@
 """What becomes of an order's money once it is set aside: captured, voided, refunded. One commit for each outcome.
 
-Which call of the gateway is next follows from the order's two states (``next_move``); the payments task makes it and
+Which call of the gateway is next follows from the order alone (``next_move``); the payments task makes it and
 records here what came of it. Recorded again, an outcome changes nothing.
 """
 
@@ -27,6 +27,7 @@ from ticketd.domain.ledger import (
     record_movement,
 )
 from ticketd.domain.order_book import load_order, save_order, trail_line
+from ticketd.domain.refunds import end_closing_refund
 from ticketd.domain.reservations import return_seats
 from ticketd.domain.tickets import IssueTickets, issue_tickets
 
@@ -42,6 +43,8 @@ class Move(enum.Enum):
     FIND_LOST = "find lost"
     """The order was given up without an answer: ask again under the same key, and void what was set aside."""
     VOID = "void"
+    REFUND_TICKETS = "refund tickets"
+    """Refund those tickets of the order that the operator named."""
     REFUND = "refund"
     """Refund what was captured, or void what was only set aside."""
     NOTHING = "nothing"
@@ -78,7 +81,9 @@ class PutOff(OrderStep, frozen=True, kw_only=True):
 
 
 def next_move(order: OrderRecord) -> Move:
-    """What is to be done next about an order's money, by its states alone."""
+    """What is to be done next about an order's money, by its states, and by whether refunds of tickets were asked."""
+    if order.refunds_asked:
+        return Move.REFUND_TICKETS
     return _NEXT_MOVES.get((order.state, order.payment_state), Move.NOTHING)
 
 
@@ -229,5 +234,6 @@ _ENDS: Final = {
 def _end_payment(tx: Transaction, step: OrderStep, order: OrderRecord, end: PaymentState) -> OrderRecord:
     """Ends the payment of an order, whose movements may be counted further than they are saved."""
     before = load_order(tx, step.event_id, step.order_id)
+    end_closing_refund(tx, step.event_id, order)
     ended = replace(order, payment_state=end, due_at_ms=None, tries=0)
     return save_order(tx, step.event_id, before, ended, trail_line(tx, _ENDS[end]))

@@ -84,18 +84,24 @@ def issue_tickets(tx: Transaction, command: IssueTickets) -> tuple[TicketId, ...
     return command.ticket_ids
 
 
-def void_tickets(tx: Transaction, event_id: EventId, order_id: OrderId) -> None:
+def void_tickets(tx: Transaction, event_id: EventId, order_id: OrderId, *, even_used: bool = False) -> None:
     """Ends every ticket of an order that could still open a door, and every offer of one (CANCELLED).
 
-    Touches the event's partition alone. An order without tickets is left as it is.
+    Touches the event's partition alone. An order without tickets is left as it is. ``even_used``: those too that were
+    used.
     """
     order = ORDERS.get(tx, event_partition(event_id), order_id)
     if order is None:
         return
     for ticket in list(_all_tickets(tx, event_id, order)):
-        if ticket.state in VALID_TICKET_STATES:
-            end_pending_transfer(tx, event_id, ticket, TransferState.CANCELLED)
-            move_ticket(tx, event_id, ticket, TicketState.VOID)
+        if ticket.state in VALID_TICKET_STATES or (even_used and ticket.state is TicketState.USED):
+            void_ticket(tx, event_id, ticket)
+
+
+def void_ticket(tx: Transaction, event_id: EventId, ticket: TicketRecord) -> None:
+    """Ends one ticket, and the offer of it (CANCELLED) if there is one."""
+    end_pending_transfer(tx, event_id, ticket, TransferState.CANCELLED)
+    move_ticket(tx, event_id, ticket, TicketState.VOID)
 
 
 def end_pending_transfer(

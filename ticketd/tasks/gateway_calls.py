@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import trio
 
 from storage.schema.records import OrderRecord
+from storage.schema.refunds import RefundRecord
 from ticketd.domain.ledger import FREE_REF
 from ticketd.ports.payments import (
     ActionRequired,
@@ -113,6 +114,11 @@ class GatewayCalls:
         ref, key = payment_ref_of(order), f"{order.order_id}:refund{part}"
         due_minor = order.refund_minor - refunded_minor
         return await self.call(lambda: self._gateway.refund(ref, due_minor, key))
+
+    async def refund_tickets(self, order: OrderRecord, refund: RefundRecord) -> RefundOutcome:
+        """Gives back the money of some of the order's tickets."""
+        ref, key = payment_ref_of(order), f"{order.order_id}:refund:{refund.refund_id}"
+        return await self.call(lambda: self._gateway.refund(ref, refund.amount_minor, key))
 
     async def fetch(self, order: OrderRecord) -> PaymentSnapshot | None:
         """The order's payment as it stands at the gateway; None if it knows of none."""

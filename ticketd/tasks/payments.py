@@ -19,11 +19,11 @@ import trio
 from config.settings import Settings
 from storage.clock import Clock
 from storage.engine import Command, Engine
-from storage.schema.ids import OrderId
+from storage.schema.ids import EventId, OrderId
 from storage.schema.layout import EVENT_OF_ORDER, SYSTEM, event_partition
-from storage.schema.records import ReplyPlace
-from ticketd.domain.checkout import BeginCheckout, OrderStep
-from ticketd.domain.settlement import wake_order
+from storage.schema.records import OrderRecord, ReplyPlace
+from ticketd.domain.checkout import BeginCheckout, OrderStep, look_delay_ms
+from ticketd.domain.settlement import Move, next_move, wake_order
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.ports.payments import PaymentGateway
 from ticketd.tasks.checkout_health import CheckoutHealth
@@ -36,6 +36,7 @@ from ticketd.tasks.settling import Settling
 T = TypeVar("T")
 
 RESUME_MARGIN_MS: Final = 5_000
+LOOK_REST_MS: Final = 2_000
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -60,11 +61,12 @@ class PaymentDesk:
         self.health = CheckoutHealth()
         """Whether checkouts find the gateway able to take them."""
         self._engine = parts.engine
+        self._clock = parts.clock
         self._timeout_ms = payments.timeout_seconds * 1000
         self._calls = GatewayCalls(parts.gateway, payments.timeout_seconds, parts.clock.now_ms)
         keep_ms = parts.settings.idempotency.retention_seconds * 1000
         self._placing = Placing(parts.engine, self._calls, parts.answers, keep_ms, self.health)
-        settling = Settling(
+        self._settling = settling = Settling(
             parts.engine,
             self._calls,
             self._placing,
@@ -79,6 +81,11 @@ class PaymentDesk:
     def resume_ms(self) -> int:
         """After how long an order whose outcome nobody recorded is looked at again: a call of it is over by then."""
         return 2 * self._timeout_ms + RESUME_MARGIN_MS
+
+    @property
+    def refunds_refused(self) -> int:
+        """How many refunds of tickets the gateway refused for good since the start."""
+        return self._settling.refunds_refused
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs jobs and the resolver until it is cancelled; ready once every unfinished order was found."""
@@ -127,6 +134,15 @@ class PaymentDesk:
             partitions = (event_partition(event_id),)
             command = Command("wake_order", partitions, lambda tx: wake_order(tx, step), may_use_reserve=True)
             await self._engine.submit(command)
+
+    def look_soon(self, event_id: EventId, order: OrderRecord) -> None:
+        """Has it looked at once whether the buyer of an order has acted: somebody asks for it. One that does not wait
+        for its buyer, or was looked at within ``LOOK_REST_MS``, stays as it is."""
+        if next_move(order) is not Move.AWAIT_BUYER or order.due_at_ms is None:
+            return
+        looked_at_ms = order.due_at_ms - look_delay_ms(order.tries)
+        if self._clock.now_ms() >= looked_at_ms + LOOK_REST_MS:
+            self._resolver.hurry(event_id, order.order_id)
 
     async def _place(self, begin: BeginCheckout) -> PlacedAnswer:
         with self._only_try(begin.reply), self._resolver.in_hand(begin.event_id, begin.order_id):

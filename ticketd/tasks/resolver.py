@@ -73,6 +73,12 @@ class Resolver:
         finally:
             self._release((event_id, order_id), 0)
 
+    def hurry(self, event_id: EventId, order_id: OrderId) -> None:
+        """Has an unfinished order looked at at once, whatever its due time. One that is in hand is so already."""
+        if order_id not in self._in_hand:
+            self._agenda.put((event_id, order_id), self._clock.now_ms())
+            self._alarm.ring()
+
     def _release(self, place: OrderPlace, rest_ms: int) -> None:
         self._in_hand.discard(place[1])
         self._let_go[place] = rest_ms

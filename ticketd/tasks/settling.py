@@ -1,6 +1,6 @@
 """Seeing an order's money through: the next call of the gateway, and the commit of what came of it.
 
-Which call is next follows from the order's states alone (``settlement.next_move``); each outcome is committed before
+Which call is next follows from the order alone (``settlement.next_move``); each outcome is committed before
 the next call, so a task that dies anywhere is followed by one that goes on from there. No gateway is ever called within
 a transaction. An order whose step fails is tried again later, and never given up: it is somebody's money.
 """
@@ -27,8 +27,15 @@ from storage.engine import (
 from storage.schema.ids import EventId, OrderId, TicketId
 from storage.schema.layout import buyer_partition, event_partition
 from storage.schema.records import OrderRecord
-from ticketd.domain.checkout import OrderStep, await_buyer
+from ticketd.domain.checkout import OrderStep, await_buyer, look_delay_ms
 from ticketd.domain.ledger import FREE_REF, read_balance
+from ticketd.domain.refunds import (
+    RefundFailed,
+    RefundMade,
+    first_asked,
+    record_refund_failed,
+    record_refund_made,
+)
 from ticketd.domain.settlement import (
     ConfirmOrder,
     Move,
@@ -89,6 +96,8 @@ class Settling:
         self._placing = placing
         self._first_delay_ms = first_delay_ms
         self._ticket_kid = ticket_kid
+        self.refunds_refused = 0
+        """Refunds of tickets that the gateway refused for good since the start."""
 
     async def resume(self, event_id: EventId, order_id: OrderId) -> int:
         """Makes an order's next move, or puts it off if the gateway cannot be asked; as ``resolver.Resume``.
@@ -127,6 +136,8 @@ class Settling:
                 await self._find_lost(step, order)
             case Move.VOID:
                 await self._void(step, order)
+            case Move.REFUND_TICKETS:
+                await self._refund_tickets(step, order)
             case Move.REFUND:
                 await self._refund(step, order)
             case Move.NOTHING:
@@ -204,6 +215,39 @@ class Settling:
                     return
         await self._commit("record_voided", step, lambda tx: record_voided(tx, step))
 
+    async def _refund_tickets(self, step: OrderStep, order: OrderRecord) -> None:
+        """Makes one of the refunds of single tickets that the operator asked for. What is refused is not asked again:
+        the operator is told, and may ask anew."""
+        with self._engine.snapshot(event_partition(step.event_id)) as view:
+            refund = first_asked(view, step.event_id, step.order_id)
+        if refund is None:
+            raise LookupError(f"order {order.order_id} counts a refund that is not there")
+        outcome = await self._calls.refund_tickets(order, refund)
+        if isinstance(outcome, Refunded):
+            made = RefundMade(
+                event_id=step.event_id,
+                order_id=step.order_id,
+                refund_id=refund.refund_id,
+                refund_ref=outcome.refund_ref,
+                amount_minor=outcome.amount_minor,
+            )
+            await self._commit("record_refund_made", step, lambda tx: record_refund_made(tx, made))
+            return
+        failed = RefundFailed(
+            event_id=step.event_id,
+            order_id=step.order_id,
+            refund_id=refund.refund_id,
+            problem=outcome.reason.value,
+        )
+        await self._commit("record_refund_failed", step, lambda tx: record_refund_failed(tx, failed))
+        self.refunds_refused += 1
+        _log.error(
+            "refund refused",
+            order_id=str(order.order_id),
+            refund_id=str(refund.refund_id),
+            reason=outcome.reason.value,
+        )
+
     async def _refund(self, step: OrderStep, order: OrderRecord) -> None:
         """Gives back what is due: by a void while nothing was taken and all is due, else by a refund."""
         payment = None if order.payment_ref == FREE_REF else await self._calls.fetch(order)
@@ -250,6 +294,9 @@ class Settling:
         delay_ms = min(self._first_delay_ms << min(order.tries, 20), LONGEST_DELAY_MS)
         tries = order.tries + 1
         tell = _log.error if tries >= ALARMING_TRIES else _log.warning
+        if move is Move.AWAIT_BUYER:
+            # Looks at a buyer who does not act count as tries too, and come to nothing in the same way.
+            delay_ms, tell = look_delay_ms(order.tries), _log.warning
         tell(
             "payment put off",
             order_id=str(order.order_id),

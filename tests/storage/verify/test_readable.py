@@ -44,7 +44,8 @@ def test_the_good_store_has_something_in_nearly_every_table(damage: Damage) -> N
             numbers.add(int.from_bytes(key[at : at + 8], "big"))
     empty = {*EVENT_TABLES, *BUYER_TABLES, *SYSTEM_TABLES} - numbers
     drawn = {layout.DRAWN_ORDER.number, layout.DRAWN_RANKS.number, layout.DRAWN_LEFT.number}
-    assert empty == {layout.PRESALE_JOINS.number, layout.HEARTBEAT.number, *drawn}
+    refunded = {layout.REFUNDS.number, layout.ASKED_REFUNDS.number}
+    assert empty == {layout.PRESALE_JOINS.number, layout.HEARTBEAT.number, *drawn, *refunded}
 
 
 @pytest.mark.parametrize("number", [999, PAYMENT_METHODS.number, 1001])
