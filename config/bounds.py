@@ -114,7 +114,9 @@ LeewaySeconds = Annotated[int, whole(0, 300, "seconds")]
 TokenSeconds = Annotated[int, whole(60, 30 * DAY, "seconds")]
 
 # [payments]
-Gateway = Annotated[Literal["sandbox", "stripe"], Meta(description='"sandbox" or "stripe"')]
+Gateway = Annotated[
+    Literal["sandbox", "stripe", "box_office"], Meta(description='"sandbox", "stripe" or "box_office"')
+]
 FreezeSeconds = Annotated[int, whole(1, 60, "seconds")]
 GatewaySeconds = Annotated[int, whole(1, 300, "seconds")]
 RetrySeconds = Annotated[int, whole(1, HOUR, "seconds")]

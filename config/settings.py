@@ -94,6 +94,7 @@ class PaymentSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The payment gateway and how long it is waited for."""
 
     gateway: bounds.Gateway = "sandbox"
+    box_office: bool = False
     freeze_seconds: bounds.FreezeSeconds = 60
     timeout_seconds: bounds.GatewaySeconds = 20
     capture_retry_seconds: bounds.RetrySeconds = 5
@@ -181,6 +182,7 @@ class RateLimitSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=
     transfers_per_minute: bounds.RateCalls = 30
     realtime_per_minute: bounds.RateCalls = 20
     realtime_messages_per_minute: bounds.RateMessages = 120
+    box_office_per_minute: bounds.RateCalls = 600
     operator_per_minute: bounds.RateCalls = 6000
     other_per_minute: bounds.RateCalls = 300
     max_callers: bounds.RateCallers = 200_000

@@ -69,6 +69,10 @@ OPERATING: Final = Credential(frozenset({Scope.OPERATOR}), Token.OPTIONAL, froze
 """The operator: on the Unix socket its file mode, on TCP an operator key."""
 
 
+SELLING: Final = Credential(frozenset({Scope.BOX_OFFICE}), Token.OPTIONAL, frozenset())
+"""A till's key."""
+
+
 class BodyEncoding(enum.Enum):
     """How a body is written. RAW: JSON that the endpoint reads itself, from ``Call.raw``; FORM: as browsers post it."""
 

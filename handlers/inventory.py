@@ -11,6 +11,7 @@ from handlers.call import AnyCall, Call, Reply
 from handlers.commit import Decision, commit
 from handlers.forms import accepted_coding
 from handlers.services import Services
+from handlers.wire.box_office import SellAtTillBody
 from handlers.wire.inventory import ReservationAnswer, ReserveBody, ReservedSeat, SeatMapQuery
 from storage.engine import Reader, Transaction
 from storage.schema.ids import (
@@ -66,7 +67,7 @@ async def create_reservation(services: Services, call: Call[ReserveBody]) -> Rep
     Refuses, in this order: INVALID_REQUEST; USER_MISMATCH; EVENT_MISMATCH; then as the transition does.
     """
     body = call.body
-    _check_choice(body)
+    check_choice(body)
     if body.user_id != call.principal.user_id:
         raise Refusal(ErrorCode.USER_MISMATCH)
     if body.event_id != call.principal.event_id:
@@ -122,7 +123,7 @@ async def delete_reservation(services: Services, call: AnyCall) -> Reply:
     )
 
 
-def _check_choice(body: ReserveBody) -> None:
+def check_choice(body: ReserveBody | SellAtTillBody) -> None:
     """Refuses INVALID_REQUEST unless the body asks for seats in exactly one of the two ways."""
     if (body.seat_ids is None) == (body.quantity is None):
         raise _invalid("seat_ids", "either seat_ids or quantity is needed, and not both")
@@ -149,7 +150,7 @@ def _reserve_command(call: Call[ReserveBody], lapse_limits: LapseLimits) -> Rese
             entry_id=principal.entry_id,
             reservation_id=reservation_id,
             lapse_limits=lapse_limits,
-            seats=_seat_numbers(principal.event_id, body.seat_ids),
+            seats=seat_numbers(principal.event_id, body.seat_ids),
         )
     return ReserveBest(
         event_id=principal.event_id,
@@ -163,7 +164,7 @@ def _reserve_command(call: Call[ReserveBody], lapse_limits: LapseLimits) -> Rese
     )
 
 
-def _seat_numbers(event_id: EventId, seat_ids: Sequence[UUID]) -> tuple[SeatNumber, ...]:
+def seat_numbers(event_id: EventId, seat_ids: Sequence[UUID]) -> tuple[SeatNumber, ...]:
     """The seats of these ids. Refuses SEAT_NOT_FOUND with the ``seat_ids`` that no seat of the event can have."""
     numbers = [seat_number_of(event_id, one) for one in seat_ids]
     strange = [str(one) for one, number in zip(seat_ids, numbers, strict=True) if number is None]

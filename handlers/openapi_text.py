@@ -37,11 +37,12 @@ A ticketing server: a fair waiting room, seats that are never sold twice, orders
 
 Every call under `/v1` needs an API key in `X-API-Key` (401 `API_KEY_INVALID`), except this document. A key
 has one scope: `public` (a browser or an app), `storefront` (a trusted server, which may vouch for a
-`user_id`), `operator` or `gate`. Tokens go into `Authorization: Bearer`. A credential that is sent must be
-valid even where none is needed. A token of one kind opens no other kind's door: 403 `QUEUE_ACCESS_ONLY` for a
-queue token, 403 `TOKEN_KIND_NOT_ALLOWED` for the others. Calls with a queue or access token carry
-`X-Device-ID`, equal to the `device_fingerprint` that joined (403 `DEVICE_MISMATCH`). A reservation, order,
-ticket, payment method or transfer of another buyer is answered like one that does not exist.
+`user_id`), `operator`, `gate` or `box_office` (a till). Tokens go into `Authorization: Bearer`. A credential
+that is sent must be valid even where none is needed. A token of one kind opens no other kind's door: 403
+`QUEUE_ACCESS_ONLY` for a queue token, 403 `TOKEN_KIND_NOT_ALLOWED` for the others. Calls with a queue or
+access token carry `X-Device-ID`, equal to the `device_fingerprint` that joined (403 `DEVICE_MISMATCH`). A
+reservation, order, ticket, payment method or transfer of another buyer is answered like one that does not
+exist.
 
 An access token lives for a day; what it may do meanwhile is the server's record. Once the shopping window is
 over, or an order was placed, it reserves nothing more (403 `ACCESS_EXPIRED`), while a live hold may still be
@@ -57,9 +58,9 @@ Route (404, 405), API key (401, 403 for its scope), rate limit (429), token (401
 Calls are counted by who makes them: by the place in line for a queue token, by the buyer for a user or access
 token (all tokens of one buyer together), else by the API key and the client's address (of an IPv6 address its
 /64). Unless the operator has set them otherwise the limits are, a minute: search 100, event details 200, seat
-maps 50, reserving 10, joining and leaving 10, orders and payment methods 60, tickets 60, transfers 30, anything
-else 300; a storefront's server makes 6000 sessions and joins. A buyer makes 1000 calls an hour over all. Every
-call counts, refused ones too, in all limits that apply, and also one that is answered from its
+maps 50, reserving 10, joining and leaving 10, orders and payment methods 60, tickets 60, transfers 30, a till
+600, anything else 300; a storefront's server makes 6000 sessions and joins. A buyer makes 1000 calls an hour
+over all. Every call counts, refused ones too, in all limits that apply, and also one that is answered from its
 `Idempotency-Key`.
 
 Each answer tells of the tightest limit: `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (Unix
@@ -129,6 +130,7 @@ PART_TEXTS: Final[dict[str, str]] = {
     "payment methods": "Cards, by the gateway's tokens. No card number ever comes here.",
     "tickets": "Tickets, their QR codes, their PDF, and the keys by which a gate checks them without a network.",
     "transfers": "Giving a ticket to somebody else. It stays valid until the other one accepts.",
+    "box office": "Selling at a till what was paid in cash or at a card terminal, where the operator has allowed it.",
     "sandbox": "The page on which a buyer confirms a sandbox payment, in place of a bank's.",
     "daemon": "Health, metrics and this document.",
     "operator": "For the operator alone, on a listener of its own.",

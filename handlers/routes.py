@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from handlers.box_office_routes import BOX_OFFICE_ENDPOINTS
 from handlers.claim_page import show_claim
 from handlers.draws import get_draw
 from handlers.endpoint import (
@@ -475,6 +476,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         media_type=HTML_TYPE,
         errors=(ErrorCode.TRANSFER_NOT_FOUND, ErrorCode.TRANSFER_EXPIRED),
     ),
+    # --- tills ---
+    *BOX_OFFICE_ENDPOINTS,
     # --- the daemon's own face ---
     REALTIME_ENDPOINT,
     *FACE_ENDPOINTS,

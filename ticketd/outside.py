@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from config.settings import AuthSettings, MailSettings, PaymentSettings, Settings
 from storage.clock import Clock, SteadyClock
+from storage.schema.movements import BOX_OFFICE
 from ticketd.app import Outside
 from ticketd.credentials.external import ExternalAlgorithm, ExternalIssuer
 from ticketd.credentials.key_files import read_jwks_file, read_pem_file, read_shared_secret_file
 from ticketd.places import OUTBOX_FOLDER, SANDBOX_FILE
+from ticketd.ports.box_office import BoxOfficeGateway
 from ticketd.ports.mail import Mailer, Sender
 from ticketd.ports.outbox import OutboxMailer
 from ticketd.ports.sandbox_payments import SandboxGateway
@@ -27,7 +29,7 @@ def open_outside(settings: Settings, data: Path, public_url: str, clock: SteadyC
     return Outside(
         gateway=gateway,
         sandbox=sandbox,
-        run_gateway=None if isinstance(gateway, SandboxGateway) else gateway.run,
+        run_gateway=None if isinstance(gateway, SandboxGateway | BoxOfficeGateway) else gateway.run,
         mailer=_open_mailer(settings.mail, data, clock),
         external=open_external_issuer(settings.auth),
         now_ms=clock.machine_ms,
@@ -36,10 +38,12 @@ def open_outside(settings: Settings, data: Path, public_url: str, clock: SteadyC
 
 def open_gateway(
     settings: Settings, data: Path, public_url: str, clock: Clock
-) -> SandboxGateway | StripeGateway:
+) -> BoxOfficeGateway | SandboxGateway | StripeGateway:
     """Opens the payment gateway that the settings name. Refuses with LedgerUnusable."""
     if settings.payments.gateway == "stripe":
         return _open_stripe(settings.payments)
+    if settings.payments.gateway == BOX_OFFICE:
+        return BoxOfficeGateway()
     return SandboxGateway(data / SANDBOX_FILE, now_ms=clock.now_ms, public_url=public_url)
 
 

@@ -14,7 +14,7 @@ from ticketd.event_file import bounds
 MAX_SEAT_IDS = 10_000
 MAX_REFUND_TICKETS = 1_000
 
-KeyScope = Literal["public", "storefront", "operator", "gate"]
+KeyScope = Literal["public", "storefront", "operator", "gate", "box_office"]
 SeatIds = Annotated[
     list[UUID], msgspec.Meta(min_length=1, max_length=MAX_SEAT_IDS, description="Seats, each named once")
 ]

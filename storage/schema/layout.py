@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from storage.engine import Partition, Reader
-from storage.schema.ids import EntryId, EventId, TicketId, UserId
+from storage.schema.ids import EntryId, EventId, OrderId, TicketId, UserId
 from storage.schema.movements import MovementRecord
 from storage.schema.records import (
     ApiKeyRecord,
@@ -119,6 +119,7 @@ MOVEMENT_TIMES: Final = Index(39, "movement_times")  # (at_ms, order_id, number)
 
 REFUNDS: Final = Table(47, "refunds", RefundRecord)  # (order_id, refund_id)
 ASKED_REFUNDS: Final = Index(48, "asked_refunds")  # (order_id, refund_id): of tickets, and not made yet
+RECEIPTS: Final = Table(60, "receipts", OrderId)  # (key_id, method, receipt): what a till was paid against it
 
 # --- any partition: outcomes of idempotent requests ---
 OUTCOMES: Final = Table(50, "outcomes", OutcomeRecord)  # (digest)

@@ -7,9 +7,13 @@ what they add up to, is in ``ticketd.domain.ledger``.
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 from storage.schema.ids import OrderId
 from storage.schema.records import Record
+
+BOX_OFFICE: Final = "box_office"
+"""The gateway of what was paid at a till: money is taken there without having been set aside, and nobody is asked."""
 
 
 class MovementKind(enum.StrEnum):

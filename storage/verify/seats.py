@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from storage.schema.ids import OrderId, ReservationId, UserId, seat_number
 from storage.schema.layout import COUNTS, DUE_RESERVATIONS, PURCHASES, TOTAL
+from storage.schema.movements import BOX_OFFICE
 from storage.schema.records import CountRecord, PurchaseRecord, ReservationRecord, RowPlanRecord, RowRecord
 from storage.schema.states import OrderState, PaymentState, ReservationState, SeatState
 from storage.verify.contents import KNOWN_SEAT_STATES, EventContents, unique_id, whole
@@ -143,11 +144,14 @@ def check_purchases(event: EventContents) -> Iterator[Problem]:
 def check_purchase_limit(event: EventContents) -> Iterator[Problem]:
     """Nobody who made a hold under the limit of now has more seats than it allows, held and bought together.
 
-    What was held before an operator lowered the limit may stay.
+    What was held before an operator lowered the limit may stay, and what a till sold is not under it.
     """
     if event.sale is None:
         return
     held, bought = _purchases(event)
+    for order in event.owning_orders.values():
+        if order.gateway == BOX_OFFICE:
+            bought[order.user_id] -= len(order.kept_seats)
     for user_id in sorted(event.history.buyers):
         seats = held[user_id] + bought[user_id]
         if seats > event.sale.purchase_limit:

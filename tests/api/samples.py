@@ -10,10 +10,11 @@ from uuid import UUID
 
 from handlers.endpoint import Endpoint
 from handlers.routes import ENDPOINTS
-from tests.api.world import NEWCOMER, SHOPPER, WAITER, World, order_body
+from tests.api.world import NEWCOMER, SHOPPER, WAITER, World, order_body, till_body
 from tests.handlers.ticket_box import FRIEND
 from tests.support.daemon import Answer, Client
 from tests.support.events import arena_file
+from ticketd.credentials.api_keys import Scope
 
 FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -123,6 +124,13 @@ SAMPLES: Final[dict[str, Callable[[World], Sample]]] = {
     "cancel_own_transfer": lambda w: Sample(w.owner, {"transfer_id": w.ids["cancelled"]}),
     "show_claim": lambda w: Sample(
         w.daemon.client(), {}, query=f"?transfer={w.ids['accepted']}&token={w.ids['accepted_token']}"
+    ),
+    "create_till_sale": lambda w: Sample(
+        w.daemon.client(Scope.BOX_OFFICE), {}, till_body(w.event_id, "another")
+    ),
+    "get_till_sale": lambda w: Sample(w.daemon.client(Scope.BOX_OFFICE), {"order_id": w.ids["till_sale"]}),
+    "refund_till_sale": lambda w: Sample(
+        w.daemon.client(Scope.BOX_OFFICE), {"order_id": w.ids["refundable_till_sale"]}, {"receipt": "back"}
     ),
     "get_openapi": lambda w: Sample(w.daemon.client(), {}),
     "show_docs": lambda w: Sample(w.daemon.client(), {}),

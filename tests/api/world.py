@@ -19,6 +19,7 @@ from storage.engine import Key
 from storage.schema.ids import EventId, UserId
 from tests.handlers.sale_stage import SaleStage
 from tests.handlers.ticket_box import ADDRESS, FRIEND, claim_token
+from tests.handlers.till_stage import SALES, till_settings
 from tests.support.daemon import Client, Daemon, open_daemon
 from tests.support.events import arena_file, put_plan, room
 from tests.support.shopping import enter, wait_for_order
@@ -66,7 +67,7 @@ class World:
 @asynccontextmanager
 async def open_world(data: Path, clock: trio.testing.MockClock) -> AsyncIterator[World]:
     """Time passes while orders are confirmed and mails sent; then it stands still, so that nothing ends by itself."""
-    async with open_daemon(data) as daemon:
+    async with open_daemon(data, till_settings()) as daemon:
         clock.autojump_threshold = 0
         world = await _furnish(daemon)
         clock.autojump_threshold = math.inf
@@ -110,6 +111,10 @@ async def _furnish(daemon: Daemon) -> World:
         f"/v1/operator/events/{event_id}/block", {"seat_ids": [ids["blocked_seat"]]}
     )
     assert blocked.status == 200, blocked.body
+    for name in ("till_sale", "refundable_till_sale"):
+        sold = await daemon.client(Scope.BOX_OFFICE).post(SALES, till_body(event_id, name))
+        assert sold.status == 201, sold.body
+        ids[name] = sold.json["order_id"]
     ids["section"] = map_["sections"][0]["section_id"]
     made = await operator.post("/v1/operator/keys", {"scope": "gate"})
     ids["api_key"] = made.json["key_id"]
@@ -133,6 +138,12 @@ async def _furnish(daemon: Daemon) -> World:
         operator=operator,
         ids=ids,
     )
+
+
+def till_body(event_id: EventId, receipt: str) -> dict[str, Any]:
+    """A sale of one seat at a till."""
+    payment = {"method": "CASH", "receipt": receipt}
+    return {"event_id": str(event_id), "quantity": 1, "payment": payment}
 
 
 def _card(token: str = "tok_visa") -> dict[str, str]:

@@ -67,6 +67,7 @@ RANGES = {
     "rate_limits.realtime_per_minute": (1, 1_000_000),
     "rate_limits.realtime_messages_per_minute": (1, 1_000_000),
     "rate_limits.operator_per_minute": (1, 1_000_000),
+    "rate_limits.box_office_per_minute": (1, 1_000_000),
     "rate_limits.other_per_minute": (1, 1_000_000),
     "rate_limits.token_per_hour": (1, 1_000_000),
     "rate_limits.queue_status_per_minute": (1, 6000),
@@ -132,7 +133,12 @@ def wrong_types() -> Iterator[object]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_value_of_a_wrong_type_is_refused(name: str) -> None:
     allowed = [value for value in wrong_types() if allows(name, value)]
-    switches = {"server.metrics_public", "rate_limits.enabled", "rooms.slow_on_payment_trouble"}
+    switches = {
+        "server.metrics_public",
+        "payments.box_office",
+        "rate_limits.enabled",
+        "rooms.slow_on_payment_trouble",
+    }
     assert allowed == ([True] if name in switches else [])
 
 

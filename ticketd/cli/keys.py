@@ -49,7 +49,8 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--scope",
         choices=_SCOPES,
         default=Scope.STOREFRONT.value,
-        help="public: a browser or an app; storefront (the default): a trusted server; operator; gate",
+        help="public: a browser or an app; storefront (the default): a trusted server; operator; gate; box_office: "
+        "a till",
     )
     create.add_argument("--name", default="", help="for people: who has it (at most 100 characters)")
     create.set_defaults(run=run_create)

@@ -9,6 +9,7 @@ from pathlib import Path
 from config.settings import Settings
 from storage.clock import Clock
 from ticketd.outside import open_gateway
+from ticketd.ports.box_office import BoxOfficeGateway
 from ticketd.ports.closed import ClosedGateway
 from ticketd.ports.payments import PaymentGateway, PaymentPage, PaymentSnapshot, Refunded
 from ticketd.ports.sandbox_payments import SandboxGateway
@@ -50,7 +51,7 @@ class VisitedGateway(ClosedGateway):
         try:
             yield gateway
         finally:
-            if isinstance(gateway, SandboxGateway):
+            if isinstance(gateway, SandboxGateway | BoxOfficeGateway):
                 gateway.close()
             else:
                 await gateway.close()

@@ -29,12 +29,13 @@ _TEXT = re.compile(r"tk_(?P<key_id>[a-z2-7]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
 
 
 class Scope(enum.StrEnum):
-    """Who holds the key: a browser or an app, a trusted server, the operator, or a gate at the door."""
+    """Who holds the key: a browser or an app, a trusted server, the operator, a gate at the door, or a till."""
 
     PUBLIC = "public"
     STOREFRONT = "storefront"
     OPERATOR = "operator"
     GATE = "gate"
+    BOX_OFFICE = "box_office"
 
 
 class ApiKeyInvalid(ValueError):

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from storage.engine import Transaction
 from storage.schema.ids import EventId, OrderId, UserId
 from storage.schema.layout import RESERVATIONS, event_partition
+from storage.schema.movements import BOX_OFFICE
 from storage.schema.records import OrderRecord, SaleRecord, TrailRecord
 from storage.schema.states import OrderState, PaymentState, ReservationState, TicketState
 from ticketd.domain.hold_book import end_hold
@@ -33,7 +34,7 @@ def cancel_order(tx: Transaction, command: CancelOrder) -> OrderRecord:
     them, and 0 if no money was set aside yet; what was refunded of it before is in it.
 
     Refuses in this order: ORDER_NOT_FOUND; ORDER_ALREADY_CANCELLED; ORDER_NOT_CANCELLABLE with ``reason`` NOT_PAID,
-    EVENT_STARTED, PAST_REFUNDABLE_UNTIL, TICKET_USED or TICKET_TRANSFERRED.
+    PAID_AT_BOX_OFFICE, EVENT_STARTED, PAST_REFUNDABLE_UNTIL, TICKET_USED or TICKET_TRANSFERRED.
     """
     event_id, order = find_order(tx, command.user_id, command.order_id)
     if order.state is OrderState.CANCELLED:
@@ -71,6 +72,9 @@ def _check_cancellable(tx: Transaction, event_id: EventId, order: OrderRecord, s
     reason = None
     if order.state is OrderState.FAILED:
         reason = "NOT_PAID"
+    elif order.gateway == BOX_OFFICE:
+        # The money went over a counter, and comes back over it.
+        reason = "PAID_AT_BOX_OFFICE"
     elif tx.now_ms >= sale.date_ms:
         reason = "EVENT_STARTED"
     elif sale.refundable_until_ms is not None and tx.now_ms >= sale.refundable_until_ms:

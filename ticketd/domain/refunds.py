@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from storage.engine import Reader, Transaction
 from storage.schema.ids import EventId, OrderId, RefundId, SeatNumber, TicketId
 from storage.schema.layout import ASKED_REFUNDS, ORDERS, REFUNDS, event_partition
+from storage.schema.movements import BOX_OFFICE
 from storage.schema.records import OrderRecord, TicketRecord
 from storage.schema.refunds import RefundRecord
 from storage.schema.states import (
@@ -80,9 +81,10 @@ def ask_refund(tx: Transaction, command: AskRefund) -> RefundRecord:
     Refunding the last tickets of an order is refunding it whole: it is CANCELLED, and given back is all that has not
     been. Tickets whose refund the gateway refused may be named again.
 
-    Refuses in this order: ORDER_NOT_FOUND; ORDER_ALREADY_CANCELLED; ORDER_NOT_CANCELLABLE with ``reason`` NOT_PAID, or
-    NOT_CONFIRMED where single tickets are named of an order that has none yet; TICKET_NOT_FOUND with ``ticket_id``;
-    ORDER_NOT_CANCELLABLE with ``reason`` TICKET_VOID, TICKET_USED or TICKET_TRANSFERRED, and ``ticket_id``.
+    Refuses in this order: ORDER_NOT_FOUND; ORDER_ALREADY_CANCELLED; ORDER_NOT_CANCELLABLE with ``reason`` NOT_PAID,
+    PAID_AT_BOX_OFFICE, or NOT_CONFIRMED where single tickets are named of an order that has none yet;
+    TICKET_NOT_FOUND with ``ticket_id``; ORDER_NOT_CANCELLABLE with ``reason`` TICKET_VOID, TICKET_USED or
+    TICKET_TRANSFERRED, and ``ticket_id``.
     """
     event_id = command.event_id
     order = ORDERS.get(tx, event_partition(event_id), command.order_id)
@@ -92,6 +94,9 @@ def ask_refund(tx: Transaction, command: AskRefund) -> RefundRecord:
         raise Refusal(ErrorCode.ORDER_ALREADY_CANCELLED)
     if order.state in {OrderState.FAILED, OrderState.INTENT}:
         raise _not_refundable("NOT_PAID")
+    if order.gateway == BOX_OFFICE:
+        # No gateway can give back what went over a counter.
+        raise _not_refundable("PAID_AT_BOX_OFFICE")
     if command.ticket_ids is not None and order.state is not OrderState.CONFIRMED:
         raise _not_refundable("NOT_CONFIRMED")
     choice = _choose(tx, command, order)

@@ -7,15 +7,14 @@ Here stand the checks, in the order in which they refuse; how a hold is written 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from storage.engine import Reader, Transaction
 from storage.schema.events import SeatsMoved
-from storage.schema.ids import EntryId, EventId, OrderId, ReservationId, SeatNumber, SectionId, TierId, UserId
-from storage.schema.layout import COUNTS, DUE_RESERVATIONS, EVENT, RESERVATIONS, SECTIONS, event_partition
+from storage.schema.ids import EventId, OrderId, ReservationId, SeatNumber, SectionId, TierId, UserId
+from storage.schema.layout import DUE_RESERVATIONS, RESERVATIONS, event_partition
 from storage.schema.records import EntryRecord, PurchaseRecord, ReservationRecord, SaleRecord
 from storage.schema.states import ReservationState, SeatState
 from ticketd.domain.hoarding import (
@@ -27,32 +26,30 @@ from ticketd.domain.hoarding import (
     note_lapse,
 )
 from ticketd.domain.hold_book import begin_hold, end_hold, move_hold, purchases_of, write_purchases
-from ticketd.domain.money import amounts_of
 from ticketd.domain.rooms import require_shopping
 from ticketd.domain.sales import SalePhase, load_sale, phase_by_date, sale_opens_ms
+from ticketd.domain.seat_choice import (
+    Holder,
+    choose_best,
+    find_tier,
+    new_hold,
+    not_free,
+    require_so_many_free,
+    sections_to_search,
+)
 from ticketd.domain.seats import (
-    BLOCKED_REASON,
-    HELD_REASON,
-    SOLD_REASON,
     SeatBook,
     SeatMove,
     move_seats,
-    refuse_seats,
 )
 from ticketd.domain.times import rfc3339
 from ticketd.errors import ErrorCode, Refusal
 
-TOO_FEW_REASON: Final = "Not so many seats are free"
-NOT_TOGETHER_REASON: Final = "Enough seats are free, but not side by side"
 
-
-class Buying(msgspec.Struct, frozen=True, kw_only=True):
-    """Who reserves in which event: ``entry_id`` is the buyer's place in the room, ``reservation_id`` is new."""
+class Buying(Holder, frozen=True, kw_only=True):
+    """Who reserves in which event: ``entry_id`` is the buyer's place in the room."""
 
     event_id: EventId
-    user_id: UserId
-    entry_id: EntryId
-    reservation_id: ReservationId
     lapse_limits: LapseLimits = NO_LIMITS
 
 
@@ -103,9 +100,9 @@ def reserve_seats(tx: Transaction, command: ReserveSeats) -> ReservationRecord:
             return held
     check_cooldown(tx, command.event_id, entry, command.lapse_limits, tx.now_ms)
     if states != {SeatState.AVAILABLE}:
-        raise _not_free(book, command.seats)
+        raise not_free(book, command.seats)
     has = _purchases_within_limit(tx, sale, command, len(command.seats))
-    hold = _new_hold(tx, sale, book, command, command.seats)
+    hold = new_hold(tx, sale, book, command, command.seats)
     begin_hold(tx, book, hold, has)
     return hold
 
@@ -119,20 +116,18 @@ def reserve_best(tx: Transaction, command: ReserveBest) -> ReservationRecord:
     ``quantity`` alone is over the limit; NO_ADJACENT_SEATS with ``available``; PURCHASE_LIMIT_EXCEEDED.
     """
     sale = load_sale(tx, command.event_id)
-    tier = _tier_of(sale, command.tier_id)
-    sections = _sections_to_search(tx, command)
+    tier = find_tier(sale, command.tier_id)
+    sections = sections_to_search(tx, command.event_id, command.section_id)
     entry = _require_open_sale(tx, sale, command)
     check_cooldown(tx, command.event_id, entry, command.lapse_limits, tx.now_ms)
     book = SeatBook(tx, command.event_id)
-    free = _free_seats(tx, book, sections, tier)
-    if sum(free.values()) < command.quantity:
-        raise _not_so_many(ErrorCode.SEATS_UNAVAILABLE, command.quantity, free, TOO_FEW_REASON)
+    free = require_so_many_free(tx, book, command.quantity, sections, tier)
     if command.quantity > sale.purchase_limit:
         # Such a number is never had: a large hall is not searched for it.
         _purchases_within_limit(tx, sale, command, command.quantity)
-    seats = _best_seats(book, command.quantity, free, tier)
+    seats = choose_best(book, command.quantity, free, tier)
     has = _purchases_within_limit(tx, sale, command, command.quantity)
-    hold = _new_hold(tx, sale, book, command, seats)
+    hold = new_hold(tx, sale, book, command, seats)
     begin_hold(tx, book, hold, has)
     return hold
 
@@ -166,16 +161,6 @@ def _hold_of_the_very_seats(
     return None
 
 
-def _not_free(book: SeatBook, seats: Sequence[SeatNumber]) -> Refusal:
-    """The refusal of seats of which some are not free: sold or blocked ones weigh more than held ones."""
-    by_state = book.by_state(seats)
-    gone = [*by_state[SeatState.SOLD], *by_state[SeatState.BLOCKED]]
-    if gone:
-        reason = SOLD_REASON if by_state[SeatState.SOLD] else BLOCKED_REASON
-        return refuse_seats(ErrorCode.SEATS_UNAVAILABLE, book.event_id, gone, reason)
-    return refuse_seats(ErrorCode.SEATS_TAKEN, book.event_id, by_state[SeatState.RESERVED], HELD_REASON)
-
-
 def _purchases_within_limit(tx: Transaction, sale: SaleRecord, buying: Buying, seats: int) -> PurchaseRecord:
     """What the buyer has of the event, if so many more seats may be added to it."""
     has = purchases_of(tx, event_partition(buying.event_id), buying.user_id)
@@ -183,75 +168,6 @@ def _purchases_within_limit(tx: Transaction, sale: SaleRecord, buying: Buying, s
         details = {"limit": sale.purchase_limit, "held": has.held, "bought": has.bought}
         raise Refusal(ErrorCode.PURCHASE_LIMIT_EXCEEDED, details=details)
     return has
-
-
-def _new_hold(
-    tx: Transaction, sale: SaleRecord, book: SeatBook, buying: Buying, seats: tuple[SeatNumber, ...]
-) -> ReservationRecord:
-    """A hold of these free seats, at the prices and for the time that the sale sets."""
-    tiers = [sale.tiers[row.tiers[position]] for row, position in book.find(seats)]
-    prices = tuple((tier.price_minor, tier.fees_minor) for tier in tiers)
-    amounts = amounts_of(prices, sale.tax_rate_ppm)
-    expires_at_ms = tx.now_ms + sale.hold_seconds * 1000
-    return ReservationRecord(
-        reservation_id=buying.reservation_id,
-        user_id=buying.user_id,
-        entry_id=buying.entry_id,
-        state=ReservationState.HELD,
-        seats=seats,
-        prices=prices,
-        subtotal_minor=amounts.subtotal_minor,
-        fees_minor=amounts.fees_minor,
-        taxes_minor=amounts.taxes_minor,
-        created_at_ms=tx.now_ms,
-        expires_at_ms=expires_at_ms,
-        due_at_ms=expires_at_ms,
-    )
-
-
-def _tier_of(sale: SaleRecord, tier_id: TierId | None) -> int | None:
-    if tier_id is None:
-        return None
-    for index, tier in enumerate(sale.tiers):
-        if tier.tier_id == tier_id:
-            return index
-    raise Refusal(ErrorCode.SEAT_NOT_FOUND, details={"tier_id": str(tier_id)})
-
-
-def _sections_to_search(tx: Transaction, command: ReserveBest) -> tuple[int, ...]:
-    """The keys of the sections that may be searched, in their order."""
-    partition = event_partition(command.event_id)
-    event = EVENT.get(tx, partition)
-    section_keys = () if event is None else event.section_keys
-    if command.section_id is None:
-        return section_keys
-    for section_key in section_keys:
-        section = SECTIONS.get(tx, partition, section_key)
-        if section is not None and section.section_id == command.section_id:
-            return (section_key,)
-    raise Refusal(ErrorCode.SEAT_NOT_FOUND, details={"section_id": str(command.section_id)})
-
-
-def _free_seats(tx: Transaction, book: SeatBook, sections: Sequence[int], tier: int | None) -> dict[int, int]:
-    """How many seats are free in each of the sections, in their order."""
-    free = dict.fromkeys(sections, 0)
-    for (section_key, of_tier), count in COUNTS.scan(tx, book.partition):
-        if isinstance(section_key, int) and section_key in free and (tier is None or of_tier == tier):
-            free[section_key] += count.free
-    return free
-
-
-def _best_seats(
-    book: SeatBook, quantity: int, free: dict[int, int], tier: int | None
-) -> tuple[SeatNumber, ...]:
-    for section_key, seats_free in free.items():
-        if seats_free >= quantity and (seats := book.best_block(section_key, quantity, tier)) is not None:
-            return seats
-    raise _not_so_many(ErrorCode.NO_ADJACENT_SEATS, quantity, free, NOT_TOGETHER_REASON)
-
-
-def _not_so_many(code: ErrorCode, quantity: int, free: dict[int, int], reason: str) -> Refusal:
-    return Refusal(code, details={"quantity": quantity, "available": sum(free.values()), "reason": reason})
 
 
 # --- the life of a hold ---------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ class RateClass(enum.Enum):
     TRANSFERS = "transfers"
     REALTIME = "realtime"
     """Requests for a WebSocket."""
+    BOX_OFFICE = "box_office"
+    """What a till asks for: one key sells as fast as people come to its window."""
     OPERATOR = "operator"
     OTHER = "other"
     UNLIMITED = "unlimited"
