@@ -174,6 +174,16 @@ async def test_it_is_tried_again_under_the_same_key(autojump_clock: MockClock, f
     assert wire.waits == [0.5, 1.0, 2.0][:failures]
 
 
+@pytest.mark.parametrize(("status", "tries"), [(408, 1), (409, 2), (410, 1), (499, 1), (500, 2), (503, 2)])
+async def test_what_may_help_a_second_time(autojump_clock: MockClock, status: int, tries: int) -> None:
+    wire = Wire((status, {}, BROKEN[2]))
+    if tries == 1:
+        await unavailable(wire)
+    else:
+        await refund(calls_over(wire))
+    assert len(wire.asked) == tries
+
+
 async def test_no_more_than_so_many_tries(autojump_clock: MockClock) -> None:
     wire = Wire(*[BROKEN] * 10)
     with pytest.raises(GatewayUnavailable):

@@ -192,6 +192,17 @@ async def test_a_declined_payment_is_cancelled_so_that_nothing_can_be_tried_on_i
     assert line.metadata == {"order_id": str(charge.order_id)}
 
 
+async def test_a_declined_payment_that_is_only_found_is_cancelled_too(
+    gateway: StripeGateway, judge: JudgeProcess
+) -> None:
+    charge = charge_of(await add_card(gateway, "tok_chargeDeclined"))
+    judge.order_fault(CREATE, Fault.ERROR_AFTER)
+    outcome = await gateway.authorise(charge, new_key())
+    assert isinstance(outcome, Declined)
+    assert outcome.decline_code == "generic_decline"
+    assert [line.status for line in payments_of(judge, charge)] == ["canceled"]
+
+
 async def test_a_declined_payment_that_cannot_be_cancelled_is_declined_all_the_same(
     gateway: StripeGateway, judge: JudgeProcess
 ) -> None:

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from storage.schema.states import OrderState, PaymentState, ReservationState, SeatState
 from tests.domain.inventory_stage import EVENT_ID, HOLD_MS, order_id
 from tests.tasks.payment_stage import PaymentStage, payments
-from ticketd.ports.payments import GatewayState
+from ticketd.ports.payments import GatewayState, Voided
 from ticketd.ports.sandbox_payments import ActionOutcome
 from ticketd.tasks.payments import PaymentDesk
 
@@ -74,6 +74,24 @@ async def test_a_failed_challenge_that_cannot_be_ended_yet_is_no_decline_yet(
         payment = await stage.payment()
         assert payment is not None
         assert payment.state is GatewayState.VOIDED
+        await stage.audit()
+
+
+async def test_a_failed_challenge_whose_end_is_refused_is_looked_at_again(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with payments(tmp_path) as stage, stage.running() as desk:
+        await sell(stage, desk, token=CHALLENGED)
+        await stage.act(ActionOutcome.FAIL)
+        pause = stage.gateway.pause("void")
+        await desk.wake(order_id(1))
+        await pause.reached.wait()
+        assert isinstance(await stage.sandbox.void(stage.order().payment_ref or "", "by hand"), Voided)
+        pause.resume.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert stage.states() == WAITING, "what is so is not known yet"
+        await stage.until(10_000)
+        assert stage.states() == (OrderState.FAILED, PaymentState.FAILED)
         await stage.audit()
 
 
