@@ -22,6 +22,7 @@ from storage.engine import Reader, Transaction
 from storage.schema.ids import (
     EventId,
     OrderId,
+    RefundId,
     ReservationId,
     SectionId,
     TicketId,
@@ -85,15 +86,17 @@ async def get_till_sale(services: Services, call: AnyCall) -> Reply:
 
 
 async def refund_till_sale(services: Services, call: Call[RefundAtTillBody]) -> Reply:
-    """200 with the sale, CANCELLED: its money was given back, its seats are on sale, its tickets are void."""
+    """200 with the sale: money was given back, the seats are on sale, their tickets void; CANCELLED if it was all."""
     till = _require_till(services, call)
     event_id, order_id = _find_sale(services, call)
+    named = call.body.ticket_ids
     command = RefundAtTill(
         event_id=event_id,
         order_id=order_id,
+        refund_id=RefundId(new_id()),
         key_id=till.key_id,
         receipt=call.body.receipt,
-        session_id=call.session_id,
+        ticket_ids=None if named is None else tuple(TicketId(one) for one in named),
     )
 
     def decide(tx: Transaction) -> TillSale:
@@ -165,7 +168,7 @@ def _shown(services: Services, reader: Reader, event_id: EventId, order: OrderRe
         tickets=_tickets(services, reader, event_id, order),
         created_at=time_text(order.created_at_ms),
         cancelled_at=optional_time(order.cancelled_at_ms),
-        refund_amount=money(order.refund_minor, currency) if is_over else None,
+        refund_amount=money(order.refund_minor, currency) if is_over or order.refund_minor else None,
     )
 
 

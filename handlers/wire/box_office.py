@@ -59,9 +59,16 @@ class SellAtTillBody(RequestBody, frozen=True, kw_only=True):
 
 
 class RefundAtTillBody(RequestBody, frozen=True, kw_only=True):
-    """The whole sale is taken back, its money given back against ``receipt``."""
+    """Money is given back against ``receipt``: that of ``ticket_ids``, or of the whole sale."""
 
     receipt: Receipt
+    ticket_ids: (
+        Annotated[
+            list[UUID],
+            msgspec.Meta(min_length=1, max_length=MAX_TILL_SEATS, description="These tickets alone"),
+        ]
+        | None
+    ) = None
 
 
 class TillTicket(AnswerBody, frozen=True, kw_only=True):
@@ -90,7 +97,7 @@ class TillPaid(AnswerBody, frozen=True, kw_only=True):
 
 
 class TillSale(AnswerBody, frozen=True, kw_only=True):
-    """A sale of a till. ``status`` is CONFIRMED, or CANCELLED once it was given back."""
+    """A sale of a till. ``status`` is CONFIRMED, or CANCELLED once all of it was given back."""
 
     order_id: UUID
     event_id: UUID

@@ -137,7 +137,7 @@ def test_reconciling_a_store_with_its_gateway(run: Run, data: Path, sold: list[s
     assert told.err == "ticketd: the ledger and the gateway differ in 1 of 2 payments\n"
     difference, summary = map(json.loads, run("reconcile", "--json", "--data", data).out.splitlines())
     assert difference["kind"] == "REFUNDS_DIFFER"
-    assert summary == {"compared": 2, "under_way": 0, "differences": 1}
+    assert summary == {"compared": 2, "under_way": 0, "differences": 1, "at_tills": 0}
 
 
 @pytest.mark.usefixtures("sold")
@@ -147,7 +147,7 @@ def test_payments_that_the_gateway_has_lost_are_each_asked_for(run: Run, data: P
     assert told.status == 1
     *differences, summary = map(json.loads, told.out.splitlines())
     assert [difference["kind"] for difference in differences] == ["UNKNOWN_AT_GATEWAY"] * 2
-    assert summary == {"compared": 2, "under_way": 0, "differences": 2}
+    assert summary == {"compared": 2, "under_way": 0, "differences": 2, "at_tills": 0}
 
 
 @pytest.mark.usefixtures("sold")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import trio
@@ -9,17 +10,20 @@ import trio.testing
 
 from config.settings import RateLimitSettings
 from handlers.wire.box_office import MAX_TILL_SEATS
-from storage.engine import Command
+from storage.engine import Command, Transaction
+from storage.schema.ids import TicketId
 from storage.schema.layout import SYSTEM, TOTAL, event_partition
 from storage.schema.records import CountRecord
-from storage.schema.states import OrderState, PaymentState
+from storage.schema.states import OrderState, PaymentState, TicketState
 from tests.domain.inventory_stage import EVENT_ID, section_id, tier_id, user_id
 from tests.handlers.order_stage import BILLING
 from tests.handlers.sale_stage import open_plan, unknown_id
+from tests.handlers.ticket_box import FRIEND, accept
 from tests.handlers.till_stage import SALES, TillStage, open_till, till_settings
 from tests.support.daemon import START_MS, Answer
 from ticketd.credentials.api_keys import Scope
 from ticketd.domain.events import CancelEvent, cancel_event
+from ticketd.domain.ticket_book import load_ticket, move_ticket
 from ticketd.tickets.code import verify_ticket_code
 
 KEY = {"idempotency-key": "till-key-1"}
@@ -365,3 +369,59 @@ async def test_an_operator_cannot_have_a_gateway_give_back_what_a_till_took(tmp_
         answer = await stage.daemon.operator().post(path, {})
         assert (answer.status, answer.code) == (400, "ORDER_NOT_CANCELLABLE")
         assert answer.json["error"]["details"] == {"reason": "PAID_AT_BOX_OFFICE"}
+
+
+async def test_tickets_are_given_back_one_by_one_and_the_last_ends_the_sale(tmp_path: Path) -> None:
+    async with open_till(tmp_path) as stage:
+        sold = await stage.sell("Floor/A/1", "Floor/A/2", receipt="R-1")
+        path, first = f"{SALES}/{sold['order_id']}/refund", sold["tickets"][0]["ticket_id"]
+        back = await stage.till.post(path, {"receipt": "B-1", "ticket_ids": [first]})
+        assert back.status == 200, back.body
+        assert (back.json["status"], back.json["refund_amount"]) == ("CONFIRMED", 620)
+        assert [ticket["status"] for ticket in back.json["tickets"]] == ["VOID", "ACTIVE"]
+        assert stage.record(sold["order_id"]).due_at_ms is None, "nobody is to be asked"
+        stage.check()
+        again = await stage.till.post(path, {"receipt": "B-2", "ticket_ids": [first]})
+        assert (again.status, again.code) == (400, "ORDER_NOT_CANCELLABLE")
+        used = await stage.till.post(path, {"receipt": "B-1"})
+        assert (used.status, used.code) == (409, "ORDER_EXISTS")
+        unknown = await stage.till.post(path, {"receipt": "B-3", "ticket_ids": [unknown_id()]})
+        assert (unknown.status, unknown.code) == (404, "TICKET_NOT_FOUND")
+        rest = await stage.till.post(path, {"receipt": "B-4"})
+        assert (rest.json["status"], rest.json["refund_amount"]) == ("CANCELLED", 1240)
+        assert [(kind, amount) for kind, amount, _ in stage.moved(sold["order_id"])] == [
+            ("CAPTURED", 124_000),
+            ("REFUNDED", 62_000),
+            ("REFUNDED", 62_000),
+        ]
+        assert counted(stage).sold == 0
+
+
+@pytest.mark.parametrize("state", [TicketState.USED, TicketState.TRANSFERRED])
+async def test_a_ticket_that_was_used_is_not_given_back(tmp_path: Path, state: TicketState) -> None:
+    async with open_till(tmp_path) as stage:
+        sold = await stage.sell("Floor/A/1", user_id=str(user_id(1)))
+        ticket_id = TicketId(UUID(sold["tickets"][0]["ticket_id"]))
+        if state is TicketState.TRANSFERRED:
+            await give_away(stage, ticket_id)
+        else:
+            await use(stage, ticket_id)
+        answer = await stage.refund(sold["order_id"])
+        assert (answer.status, answer.code) == (400, "ORDER_NOT_CANCELLABLE")
+        assert answer.json["error"]["details"]["reason"] == f"TICKET_{state.value}"
+
+
+async def use(stage: TillStage, ticket_id: TicketId) -> None:
+    def enter(tx: Transaction) -> None:
+        move_ticket(tx, EVENT_ID, load_ticket(tx, EVENT_ID, ticket_id), TicketState.USED)
+
+    await stage.daemon.services.engine.submit(Command("use", (event_partition(EVENT_ID),), enter))
+
+
+async def give_away(stage: TillStage, ticket_id: TicketId) -> None:
+    sender = await stage.daemon.user(user_id(1))
+    offered = await sender.post(f"/v1/tickets/{ticket_id}/transfer", FRIEND)
+    assert offered.status == 200, offered.body
+    await trio.testing.wait_all_tasks_blocked()
+    taken = await accept(stage, 2, offered.json["transfer_id"])
+    assert taken.status == 200, taken.body

@@ -12,7 +12,6 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from msgspec.structs import replace
 
 from storage.engine import Reader, Transaction
 from storage.schema.ids import (
@@ -20,6 +19,7 @@ from storage.schema.ids import (
     EventId,
     OrderId,
     PaymentMethodId,
+    RefundId,
     ReservationId,
     SeatNumber,
     SectionId,
@@ -38,12 +38,13 @@ from storage.schema.layout import (
 )
 from storage.schema.movements import BOX_OFFICE, MovementKind
 from storage.schema.records import AddressRecord, OrderRecord, ReservationRecord, SaleRecord
-from storage.schema.states import OrderState, PaymentState, SeatState, TicketState
+from storage.schema.states import OrderState, PaymentState, SeatState
+from ticketd.domain.checkout import OrderStep
 from ticketd.domain.hold_book import begin_hold, purchases_of
-from ticketd.domain.ledger import Movement, record_movement
-from ticketd.domain.order_book import save_order, trail_line
-from ticketd.domain.refund_amounts import rest_minor
-from ticketd.domain.reservations import freeze_reservation, return_seats, sell_reservation
+from ticketd.domain.ledger import Movement, read_balance, record_movement
+from ticketd.domain.order_book import load_order, save_order, trail_line
+from ticketd.domain.refunds import AskRefund, RefundMade, ask_refund, record_refund_made
+from ticketd.domain.reservations import freeze_reservation, sell_reservation
 from ticketd.domain.sales import SalePhase, load_sale, sale_ends_ms, sale_opens_ms
 from ticketd.domain.seat_choice import (
     Holder,
@@ -55,7 +56,8 @@ from ticketd.domain.seat_choice import (
     sections_to_search,
 )
 from ticketd.domain.seats import SeatBook
-from ticketd.domain.tickets import IssueTickets, blocking_ticket, issue_tickets, void_tickets
+from ticketd.domain.settlement import record_refunded
+from ticketd.domain.tickets import IssueTickets, issue_tickets
 from ticketd.domain.times import rfc3339
 from ticketd.errors import ErrorCode, Refusal
 
@@ -93,13 +95,15 @@ class SellAtTill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefundAtTill(msgspec.Struct, frozen=True, kw_only=True):
-    """The till whose key is ``key_id`` gives the money of a whole order back, against ``receipt``."""
+    """The till whose key is ``key_id`` gives money back against ``receipt``: that of ``ticket_ids``, or, if they are
+    None, that of the whole order. ``refund_id`` is new."""
 
     event_id: EventId
     order_id: OrderId
+    refund_id: RefundId
     key_id: str
     receipt: str
-    session_id: str = ""
+    ticket_ids: tuple[TicketId, ...] | None = None
 
 
 def till_user(secret_hash: bytes) -> UserId:
@@ -142,41 +146,46 @@ def sell_at_till(tx: Transaction, command: SellAtTill) -> OrderRecord:
 
 
 def refund_at_till(tx: Transaction, command: RefundAtTill) -> OrderRecord:
-    """Records that the money of a till's order was given back: its seats are on sale again, its tickets are dead.
+    """Records that money of a till's order was given back: its seats are on sale again, its tickets are dead. With the
+    last of its tickets the order is CANCELLED.
 
-    How much: the total, less the fees where the event keeps them. Until when is for whoever stands at the till to say.
+    How much: what was paid for the seats, less their fees where the event keeps them. Until when is for whoever stands
+    at the till to say.
 
-    Refuses in this order: ORDER_NOT_FOUND, also for what no till sold; ORDER_ALREADY_CANCELLED; ORDER_NOT_CANCELLABLE
-    with ``reason`` TICKET_USED or TICKET_TRANSFERRED.
+    Refuses in this order: ORDER_NOT_FOUND, also for what no till sold; ORDER_EXISTS with ``order_id`` if money of this
+    order went back against this receipt before; then as ``ask_refund``.
     """
-    order = find_till_order(tx, command.event_id, command.order_id)
-    if order.state is OrderState.CANCELLED:
-        raise Refusal(ErrorCode.ORDER_ALREADY_CANCELLED)
-    blocking = blocking_ticket(tx, command.event_id, order)
-    if blocking is not None:
-        reason = "TICKET_USED" if blocking is TicketState.USED else "TICKET_TRANSFERRED"
-        raise Refusal(ErrorCode.ORDER_NOT_CANCELLABLE, details={"reason": reason})
-    with_fees = load_sale(tx, command.event_id).refund_fees
-    amount_minor = rest_minor(tx, command.event_id, order, with_fees=with_fees)
-    return_seats(tx, command.event_id, order.user_id, order.order_id, order.seats)
-    void_tickets(tx, command.event_id, order.order_id)
-    owing = replace(
-        order,
-        state=OrderState.CANCELLED,
-        payment_state=PaymentState.REFUND_PENDING,
-        refund_minor=amount_minor,
-        cancelled_at_ms=tx.now_ms,
+    event_id, order_id = command.event_id, command.order_id
+    order = find_till_order(tx, event_id, order_id)
+    if order.state is OrderState.CONFIRMED and command.receipt in _refund_receipts(tx, command):
+        raise Refusal(ErrorCode.ORDER_EXISTS, RECEIPT_USED, details={"order_id": str(order_id)})
+    refund = ask_refund(
+        tx,
+        AskRefund(
+            event_id=event_id,
+            order_id=order_id,
+            refund_id=command.refund_id,
+            ticket_ids=command.ticket_ids,
+            till=command.key_id,
+        ),
     )
-    line = trail_line(tx, f"given back at the till of {command.key_id}", command.session_id)
-    owing = save_order(tx, command.event_id, order, owing, line)
-    returned = owing
-    if amount_minor:
-        movement = Movement(
-            kind=MovementKind.REFUNDED, amount_minor=amount_minor, movement_ref=command.receipt
-        )
-        returned = record_movement(tx, command.event_id, owing, movement)
-    returned = replace(returned, payment_state=PaymentState.REFUNDED)
-    return save_order(tx, command.event_id, owing, returned, None)
+    if refund.closes:
+        owing = load_order(tx, event_id, order_id)
+        due_minor = owing.refund_minor - read_balance(tx, event_id, order_id).refunded_minor
+        moved = [(command.receipt, due_minor)] if due_minor else []
+        return record_refunded(tx, OrderStep(event_id=event_id, order_id=order_id), moved)
+    made = RefundMade(
+        event_id=event_id,
+        order_id=order_id,
+        refund_id=command.refund_id,
+        refund_ref=command.receipt,
+        amount_minor=refund.amount_minor,
+    )
+    return record_refund_made(tx, made)
+
+
+def _refund_receipts(reader: Reader, command: RefundAtTill) -> frozenset[str]:
+    return read_balance(reader, command.event_id, command.order_id).refund_refs
 
 
 def find_till_order(reader: Reader, event_id: EventId, order_id: OrderId) -> OrderRecord:

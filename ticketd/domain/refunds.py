@@ -50,6 +50,8 @@ class AskRefund(msgspec.Struct, frozen=True, kw_only=True):
     with_fees: bool | None = None
     even_used: bool = False
     reason: str = ""
+    till: str | None = None
+    """The key of the till that gives the money back itself; None: the order's gateway is to."""
 
 
 class RefundMade(OrderStep, frozen=True, kw_only=True):
@@ -94,7 +96,7 @@ def ask_refund(tx: Transaction, command: AskRefund) -> RefundRecord:
         raise Refusal(ErrorCode.ORDER_ALREADY_CANCELLED)
     if order.state in {OrderState.FAILED, OrderState.INTENT}:
         raise _not_refundable("NOT_PAID")
-    if order.gateway == BOX_OFFICE:
+    if order.gateway == BOX_OFFICE and command.till is None:
         # No gateway can give back what went over a counter.
         raise _not_refundable("PAID_AT_BOX_OFFICE")
     if command.ticket_ids is not None and order.state is not OrderState.CONFIRMED:
@@ -226,7 +228,8 @@ def _refund_tickets(tx: Transaction, command: AskRefund, order: OrderRecord, cho
 
 def _refund_rest(tx: Transaction, command: AskRefund, order: OrderRecord, choice: _Choice) -> RefundRecord:
     """Ends the order. Its money goes back as that of an order that its buyer cancels."""
-    event_id, line = command.event_id, trail_line(tx, BY_OPERATOR)
+    said = BY_OPERATOR if command.till is None else f"given back at the till of {command.till}"
+    event_id, line = command.event_id, trail_line(tx, said)
     partition = event_partition(event_id)
     if order.payment_state is PaymentState.REQUIRES_ACTION:
         refund = _new_refund(tx, command, choice, 0, closes=True)
