@@ -183,6 +183,7 @@ class RateLimitSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=
     realtime_per_minute: bounds.RateCalls = 20
     realtime_messages_per_minute: bounds.RateMessages = 120
     box_office_per_minute: bounds.RateCalls = 600
+    webhooks_per_minute: bounds.RateCalls = 6000
     operator_per_minute: bounds.RateCalls = 6000
     other_per_minute: bounds.RateCalls = 300
     max_callers: bounds.RateCallers = 200_000

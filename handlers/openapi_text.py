@@ -132,6 +132,7 @@ PART_TEXTS: Final[dict[str, str]] = {
     "transfers": "Giving a ticket to somebody else. It stays valid until the other one accepts.",
     "box office": "Selling at a till what was paid in cash or at a card terminal, where the operator has allowed it.",
     "sandbox": "The page on which a buyer confirms a sandbox payment, in place of a bank's.",
+    "webhooks": "What the payment gateway tells. It only makes orders be looked at.",
     "daemon": "Health, metrics and this document.",
     "operator": "For the operator alone, on a listener of its own.",
 }

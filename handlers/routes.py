@@ -21,6 +21,7 @@ from handlers.endpoint import (
     RESUMING,
     SHOPPING,
     TRUSTED_SERVER,
+    BodyEncoding,
     Endpoint,
 )
 from handlers.events import get_event, search_events
@@ -42,6 +43,7 @@ from handlers.transfers import (
     list_transfers,
     offer_own_ticket,
 )
+from handlers.webhooks import receive_stripe_event
 from handlers.wire.common import PageQuery
 from handlers.wire.events import EventAnswer, EventList, EventQuery
 from handlers.wire.inventory import ReservationAnswer, ReserveBody, SeatMapAnswer, SeatMapQuery
@@ -60,6 +62,7 @@ from handlers.wire.transfers import (
     TransferDeclined,
     TransferList,
 )
+from handlers.wire.webhooks import WebhookTaken
 from ticketd.errors import ErrorCode
 from ticketd.rate_limits.classes import RateClass
 
@@ -478,6 +481,19 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
     # --- tills ---
     *BOX_OFFICE_ENDPOINTS,
+    # --- webhooks ---
+    Endpoint(
+        method="POST",
+        path="/v1/webhooks/stripe",
+        function=receive_stripe_event,
+        part="webhooks",
+        summary="Take an event that Stripe has signed",
+        credential=OPEN,
+        rate=RateClass.WEBHOOKS,
+        answer=WebhookTaken,
+        encoding=BodyEncoding.RAW,
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
     # --- the daemon's own face ---
     REALTIME_ENDPOINT,
     *FACE_ENDPOINTS,

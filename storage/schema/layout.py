@@ -142,6 +142,10 @@ EVENT_OF_TRANSFER: Final = Table(205, "event_of_transfer", EventId)  # (transfer
 LEDGER_SINCE: Final = Table(
     209, "ledger_since", int
 )  # (): at_ms from when on every order has its movements; see ticketd.first_start
+SEEN_HOOKS: Final = Table(
+    207, "seen_hooks", int
+)  # (digest): forget_at_ms of a gateway's event that was heeded
+DUE_HOOKS: Final = Index(208, "due_hooks")  # (forget_at_ms, digest)
 HEARTBEAT: Final = Table(206, "heartbeat", HeartbeatRecord)  # (): see ticketd.tasks.timekeeper
 
 

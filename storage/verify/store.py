@@ -35,6 +35,7 @@ from storage.verify.system import (
     check_listed_events,
     check_outcomes,
     check_payment_methods,
+    check_seen_events,
 )
 
 EventCheck = Callable[[EventContents], Iterator[Problem]]
@@ -125,6 +126,7 @@ def verify_system(reader: Reader) -> Iterator[Problem]:
     if readable:
         yield from _as_far_as_readable(check_listed_events(reader))
         yield from _as_far_as_readable(check_found_by_id(reader))
+        yield from _as_far_as_readable(check_seen_events(reader))
 
 
 def _verify_partition(reader: Reader, partition: Partition) -> Iterator[Problem]:

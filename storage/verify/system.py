@@ -11,6 +11,7 @@ from storage.schema.layout import (
     BUYER_ORDERS,
     BUYER_TICKETS,
     BUYER_TRANSFERS,
+    DUE_HOOKS,
     DUE_OUTCOMES,
     EVENT,
     EVENT_IDS,
@@ -19,6 +20,7 @@ from storage.schema.layout import (
     ORDERS,
     OUTCOMES,
     PAYMENT_METHODS,
+    SEEN_HOOKS,
     SYSTEM,
     TICKETS,
     TRANSFERS,
@@ -36,6 +38,14 @@ def check_outcomes(reader: Reader, partition: Partition, where: str) -> Iterator
     found = DUE_OUTCOMES.scan(reader, partition)
     for what, text in differences(wanted, found):
         yield Problem(invariant="due-outcomes", where=f"{where}, {DUE_OUTCOMES.name} {what}", text=text)
+
+
+def check_seen_events(reader: Reader) -> Iterator[Problem]:
+    """Exactly the events of gateways that were heeded stand in the index of what is to be forgotten."""
+    wanted = ((forget_at_ms, *parts) for parts, forget_at_ms in SEEN_HOOKS.scan(reader, SYSTEM))
+    found = DUE_HOOKS.scan(reader, SYSTEM)
+    for what, text in differences(wanted, found):
+        yield Problem(invariant="due-hooks", where=f"system, {DUE_HOOKS.name} {what}", text=text)
 
 
 def check_payment_methods(reader: Reader, user_id: UserId) -> Iterator[Problem]:

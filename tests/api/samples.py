@@ -10,8 +10,17 @@ from uuid import UUID
 
 from handlers.endpoint import Endpoint
 from handlers.routes import ENDPOINTS
-from tests.api.world import NEWCOMER, SHOPPER, WAITER, World, order_body, till_body
+from tests.api.world import (
+    NEWCOMER,
+    SHOPPER,
+    WAITER,
+    WEBHOOK_SECRET,
+    World,
+    order_body,
+    till_body,
+)
 from tests.handlers.ticket_box import FRIEND
+from tests.stripe_judge.webhooks import signature
 from tests.support.daemon import Answer, Client
 from tests.support.events import arena_file
 from ticketd.credentials.api_keys import Scope
@@ -46,6 +55,16 @@ class Sample:
 
 def _new_event(name: str) -> bytes:
     return json.dumps(arena_file(name=name)).encode()
+
+
+def _stripe_event(w: World) -> Sample:
+    about = {"id": "pi_1", "object": "payment_intent", "metadata": {"order_id": w.ids["order"]}}
+    event = {"id": "evt_1", "type": "payment_intent.succeeded", "data": {"object": about}}
+    raw = json.dumps(event).encode()
+    seconds = w.daemon.services.clock.now_ms() // 1000
+    return Sample(
+        w.daemon.client(), {}, raw=raw, headers={"stripe-signature": signature(WEBHOOK_SECRET, seconds, raw)}
+    )
 
 
 SAMPLES: Final[dict[str, Callable[[World], Sample]]] = {
@@ -132,6 +151,7 @@ SAMPLES: Final[dict[str, Callable[[World], Sample]]] = {
     "refund_till_sale": lambda w: Sample(
         w.daemon.client(Scope.BOX_OFFICE), {"order_id": w.ids["refundable_till_sale"]}, {"receipt": "back"}
     ),
+    "receive_stripe_event": _stripe_event,
     "get_openapi": lambda w: Sample(w.daemon.client(), {}),
     "show_docs": lambda w: Sample(w.daemon.client(), {}),
     "get_docs_asset": lambda w: Sample(w.daemon.client(), {"asset": "start.js"}),

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import trio.testing
+from msgspec.structs import replace
 
 from handlers.call import ListenerKind
 from storage.engine import Key
@@ -27,6 +28,7 @@ from tests.support.tokens import mint
 from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.keyring import TokenKind
 
+WEBHOOK_SECRET: Final = "whsec_of_the_world"
 OWNER, SHOPPER, WAITER, STRANGER, FRIEND_ID, NEWCOMER = (UserId(UUID(int=0xA000 + n)) for n in range(6))
 
 
@@ -67,7 +69,9 @@ class World:
 @asynccontextmanager
 async def open_world(data: Path, clock: trio.testing.MockClock) -> AsyncIterator[World]:
     """Time passes while orders are confirmed and mails sent; then it stands still, so that nothing ends by itself."""
-    async with open_daemon(data, till_settings()) as daemon:
+    settings = till_settings()
+    payments = replace(settings.payments, stripe_webhook_secret=WEBHOOK_SECRET)
+    async with open_daemon(data, replace(settings, payments=payments)) as daemon:
         clock.autojump_threshold = 0
         world = await _furnish(daemon)
         clock.autojump_threshold = math.inf

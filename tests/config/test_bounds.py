@@ -66,6 +66,7 @@ RANGES = {
     "rate_limits.transfers_per_minute": (1, 1_000_000),
     "rate_limits.realtime_per_minute": (1, 1_000_000),
     "rate_limits.realtime_messages_per_minute": (1, 1_000_000),
+    "rate_limits.webhooks_per_minute": (1, 1_000_000),
     "rate_limits.operator_per_minute": (1, 1_000_000),
     "rate_limits.box_office_per_minute": (1, 1_000_000),
     "rate_limits.other_per_minute": (1, 1_000_000),

@@ -23,6 +23,8 @@ class RateClass(enum.Enum):
     """Requests for a WebSocket."""
     BOX_OFFICE = "box_office"
     """What a till asks for: one key sells as fast as people come to its window."""
+    WEBHOOKS = "webhooks"
+    """What a payment gateway tells, from few addresses."""
     OPERATOR = "operator"
     OTHER = "other"
     UNLIMITED = "unlimited"

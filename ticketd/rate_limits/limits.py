@@ -59,6 +59,7 @@ def rules_of(settings: RateLimitSettings) -> dict[RateClass, Rule]:
         RateClass.TRANSFERS: settings.transfers_per_minute,
         RateClass.REALTIME: settings.realtime_per_minute,
         RateClass.BOX_OFFICE: settings.box_office_per_minute,
+        RateClass.WEBHOOKS: settings.webhooks_per_minute,
         RateClass.OPERATOR: settings.operator_per_minute,
         RateClass.OTHER: settings.other_per_minute,
     }

@@ -15,6 +15,7 @@ from storage.schema.layout import (
     BUYER_PREFIX,
     BUYER_TICKETS,
     BUYER_TRANSFERS,
+    DUE_HOOKS,
     DUE_OUTCOMES,
     EVENT_IDS,
     EVENT_OF_ORDER,
@@ -22,6 +23,7 @@ from storage.schema.layout import (
     ORDERS,
     OUTCOMES,
     PAYMENT_METHODS,
+    SEEN_HOOKS,
     SYSTEM,
     buyer_partition,
 )
@@ -113,3 +115,12 @@ def test_a_listed_event_that_is_not_there(damage: Damage) -> None:
 def test_an_id_that_leads_nowhere(damage: Damage, table: Table[EventId], invariant: str) -> None:
     table.put(damage.tx, damage.event_id, SYSTEM, UNKNOWN)
     assert damage.found() == [invariant]
+
+
+def test_a_heeded_event_that_is_never_forgotten(damage: Damage) -> None:
+    SEEN_HOOKS.put(damage.tx, 5, SYSTEM, b"x" * 32)
+    assert damage.found() == ["due-hooks"]
+    DUE_HOOKS.add(damage.tx, SYSTEM, 5, b"x" * 32)
+    assert damage.found() == []
+    SEEN_HOOKS.delete(damage.tx, SYSTEM, b"x" * 32)
+    assert damage.found() == ["due-hooks"]
