@@ -92,3 +92,33 @@ def test_ctrl_c_gives_the_report_so_far() -> None:
     assert process.returncode == 130
     assert "It was ended by a signal (SIGINT)" in out
     assert "unfinished" in out
+
+
+def test_a_daemon_that_dies_is_in_the_report() -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "ticketd",
+            "rehearse",
+            "--arrive-seconds",
+            "5",
+            "--buyers",
+            "50",
+            "--time-limit",
+            "20",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "joined" in line:
+            break
+    (daemon,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(daemon), signal.SIGKILL)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 1
+    assert f"the daemon ended with status {-signal.SIGKILL}" in out
+    assert "the rehearsal showed what must not be" in err

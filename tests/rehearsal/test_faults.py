@@ -139,6 +139,7 @@ async def test_what_the_store_says_counts() -> None:
     for changed in (
         StoreCheck(facts=replace(facts, seats_sold=facts.seats_sold - 1), problems=[]),
         StoreCheck(facts=facts, problems=["a count is wrong"]),
+        StoreCheck(facts=None, problems=["it cannot be read"]),
         StoreCheck(facts=replace(facts, overtaken=["number 1"]), problems=[]),
     ):
         assert not make_report(played, changed, buyers=BUYERS, seed=1).ok

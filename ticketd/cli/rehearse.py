@@ -101,9 +101,16 @@ def _own(arguments: argparse.Namespace, crowd: CrowdPlan) -> tuple[Played, Store
         )
         if plan.keep or plan.folder:
             _say(f"kept in {folder}")
-        with scratch_stage(plan, folder) as stage:
-            played = _play(arguments, crowd, stage)
-        return played, check_store(folder, stage.event_id)
+        played: Played | None = None
+        try:
+            with scratch_stage(plan, folder) as stage:
+                played = _play(arguments, crowd, stage)
+            return played, check_store(folder, stage.event_id)
+        except ScratchFailed as failure:
+            # What was measured until then is told all the same: how a daemon ended is part of the report.
+            if played is None:
+                raise
+            return played, StoreCheck(facts=None, problems=[str(failure)])
 
 
 def _foreign(arguments: argparse.Namespace, crowd: CrowdPlan) -> tuple[Played, None]:

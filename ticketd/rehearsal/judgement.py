@@ -47,9 +47,12 @@ class Faults(Struct, frozen=True, kw_only=True):
 
 
 class StoreCheck(Struct, frozen=True, kw_only=True):
-    """What a scratch store says, and the problems that ``ticketd verify`` found in it."""
+    """What a scratch store says, and the problems that ``ticketd verify`` found in it.
 
-    facts: StoreFacts
+    ``facts`` is None for a store that could not be read, which is a problem.
+    """
+
+    facts: StoreFacts | None
     problems: list[str]
 
 
@@ -59,8 +62,9 @@ def judge(played: Played, store: StoreCheck | None) -> Faults:
     overtaken = list(notes.grown)
     in_store: list[str] = []
     if store is not None:
-        overtaken += store.facts.overtaken
         in_store += store.problems
+    if store is not None and store.facts is not None:
+        overtaken += store.facts.overtaken
         if store.facts.seats_sold < notes.seats_bought:
             in_store.append(
                 f"buyers were told of {notes.seats_bought} seats that are theirs, "
