@@ -11,7 +11,7 @@ import trio.testing
 from config.settings import RateLimitSettings
 from handlers.wire.box_office import MAX_TILL_SEATS
 from storage.engine import Command, Transaction
-from storage.schema.ids import TicketId
+from storage.schema.ids import OrderId, TicketId
 from storage.schema.layout import SYSTEM, TOTAL, event_partition
 from storage.schema.records import CountRecord
 from storage.schema.states import OrderState, PaymentState, TicketState
@@ -24,6 +24,7 @@ from tests.support.daemon import START_MS, Answer
 from ticketd.credentials.api_keys import Scope
 from ticketd.domain.events import CancelEvent, cancel_event
 from ticketd.domain.ticket_book import load_ticket, move_ticket
+from ticketd.tasks.reconciling import Reconciler, Verdict
 from ticketd.tickets.code import verify_ticket_code
 
 KEY = {"idempotency-key": "till-key-1"}
@@ -409,6 +410,16 @@ async def test_a_ticket_that_was_used_is_not_given_back(tmp_path: Path, state: T
         answer = await stage.refund(sold["order_id"])
         assert (answer.status, answer.code) == (400, "ORDER_NOT_CANCELLABLE")
         assert answer.json["error"]["details"]["reason"] == f"TICKET_{state.value}"
+
+
+async def test_no_gateway_is_asked_when_the_ledger_is_held_against_it(tmp_path: Path) -> None:
+    async def fetch(payment_ref: str) -> None:
+        raise AssertionError(f"asked about {payment_ref}")
+
+    async with open_till(tmp_path) as stage:
+        sold = await stage.sell("Floor/A/1")
+        reconciler = Reconciler(stage.daemon.services.engine, fetch)
+        assert await reconciler.compare_order(EVENT_ID, OrderId(UUID(sold["order_id"]))) == Verdict()
 
 
 async def use(stage: TillStage, ticket_id: TicketId) -> None:
