@@ -320,3 +320,15 @@ async def test_recorded_again_it_changes_nothing(tmp_path: Path) -> None:
         assert given_back(stage) == ONE
         asked = stage.read(lambda reader: list(ASKED_REFUNDS.scan(reader, stage.partition)))
         assert asked == []
+
+
+async def test_of_two_that_are_asked_the_second_is_due_when_the_first_was_made(tmp_path: Path) -> None:
+    async with orders(tmp_path) as stage:
+        await confirmed(stage)
+        tickets = stage.order().ticket_ids
+        first = await ask(stage, tickets[:1])
+        second = await ask(stage, tickets[1:2], 2)
+        await make(stage, first)
+        assert (stage.order().refunds_asked, stage.order().due_at_ms) == (1, stage.clock.at_ms)
+        await make(stage, second)
+        assert (stage.order().refunds_asked, stage.order().due_at_ms) == (0, None)
