@@ -99,4 +99,4 @@ def test_names_at_the_bounds(name: str) -> None:
 
 
 def test_the_scopes() -> None:
-    assert [scope.value for scope in Scope] == ["public", "storefront", "operator", "gate"]
+    assert [scope.value for scope in Scope] == ["public", "storefront", "operator", "gate", "box_office"]

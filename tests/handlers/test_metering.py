@@ -41,6 +41,7 @@ PROMISED = {
     RateClass.JOIN: 10,
     RateClass.SESSIONS: 6000,
     RateClass.ORDERS: 60,
+    RateClass.BOX_OFFICE: 600,
     RateClass.TICKETS: 60,
     RateClass.TRANSFERS: 30,
     RateClass.OPERATOR: 6000,
