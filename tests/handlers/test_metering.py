@@ -42,6 +42,7 @@ PROMISED = {
     RateClass.SESSIONS: 6000,
     RateClass.ORDERS: 60,
     RateClass.BOX_OFFICE: 600,
+    RateClass.WEBHOOKS: 6000,
     RateClass.TICKETS: 60,
     RateClass.TRANSFERS: 30,
     RateClass.OPERATOR: 6000,
