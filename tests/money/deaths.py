@@ -29,11 +29,13 @@ CHALLENGED: Final = "tok_threeDSecure2Required"
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """``lead`` brings a buyer's order there; ``ends`` is what comes of it after the next start."""
+    """``lead`` brings a buyer's order of two seats there; ``ends`` is what comes of it after the next start.
+    ``gives_back_half``: one of its tickets was refunded."""
 
     lead: Callable[[Shop, Buyer], None]
     ends: Ends
     token: str = "tok_visa"
+    gives_back_half: bool = False
 
 
 def wait_for_states(shop: Shop, order_id: OrderId, ends: Ends) -> None:
@@ -117,6 +119,53 @@ def leave_put_off(shop: Shop, buyer: Buyer) -> None:
     put_off_capture(shop, buyer)
 
 
+def refund_a_ticket(shop: Shop, order_id: OrderId) -> None:
+    """The operator gives the first ticket of an order back."""
+    (ticket_id, *_) = shop.orders()[order_id].ticket_ids
+    shop.command("refund", str(order_id), "--ticket", str(ticket_id))
+
+
+def refund_half_and_see_it_done(shop: Shop, buyer: Buyer) -> None:
+    order_id = sell(shop, buyer)
+    refund_a_ticket(shop, order_id)
+    wait_for(lambda: shop.orders()[order_id].due_at_ms is None)
+
+
+def stand_at_half_refund(*, after: bool) -> Callable[[Shop, Buyer], None]:
+    """One of two tickets was taken back, and its money waits for this call."""
+
+    def lead(shop: Shop, buyer: Buyer) -> None:
+        order_id = sell(shop, buyer)
+        shop.hang(REFUND, after=after)
+        refund_a_ticket(shop, order_id)
+        shop.wait_for_faults()
+
+    return lead
+
+
+def be_challenged(buyer: Buyer) -> tuple[OrderId, str]:
+    """An order that waits for its buyer, and the page of the card's bank."""
+    answer = buyer.pay()
+    order_id = placed_order(answer)
+    assert answer.json()["payment_status"] == PaymentState.REQUIRES_ACTION
+    return order_id, str(answer.json()["next_action"]["redirect_url"])
+
+
+def meet_the_challenge_unheard(shop: Shop, buyer: Buyer) -> None:
+    """The buyer has done what the bank wants, and the daemon that looks does not hear of it."""
+    _, page = be_challenged(buyer)
+    shop.hang(LOOK, after=False)
+    shop.judge.finish_challenge(page)
+    shop.wait_for_faults()
+
+
+def give_up_the_challenge(shop: Shop, buyer: Buyer) -> None:
+    order_id, _ = be_challenged(buyer)
+    shop.hang(VOID, after=False)
+    assert buyer.cancel(order_id).status_code == 200
+    shop.wait_for_faults()
+
+
 def be_declined(shop: Shop, buyer: Buyer) -> None:
     answer = buyer.pay()
     assert answer.status_code == 402, answer.text
@@ -127,12 +176,22 @@ POINTS: Final[dict[str, Point]] = {
     "authorised, not sold": Point(lead=stand_at_payment(AUTHORISE, after=True), ends=CONFIRMED),
     "sold, not captured": Point(lead=stand_at_payment(CAPTURE, after=False), ends=CONFIRMED),
     "captured, no tickets": Point(lead=stand_at_payment(CAPTURE, after=True), ends=CONFIRMED),
-    "capture put off": Point(lead=leave_put_off, ends=CONFIRMED),
     "tickets issued": Point(lead=sell_and_leave, ends=CONFIRMED),
     "cancelled, payment not looked at": Point(lead=stand_at_refund(LOOK, after=False), ends=REFUNDED),
     "cancelled, not refunded": Point(lead=stand_at_refund(REFUND, after=False), ends=REFUNDED),
     "refunded, not written down": Point(lead=stand_at_refund(REFUND, after=True), ends=REFUNDED),
     "refund written down": Point(lead=cancel_and_see_it_refunded, ends=REFUNDED),
+    "ticket taken back, not refunded": Point(
+        lead=stand_at_half_refund(after=False), ends=CONFIRMED, gives_back_half=True
+    ),
+    "ticket refunded, not written down": Point(
+        lead=stand_at_half_refund(after=True), ends=CONFIRMED, gives_back_half=True
+    ),
+    "refund of a ticket written down": Point(
+        lead=refund_half_and_see_it_done, ends=CONFIRMED, gives_back_half=True
+    ),
+    "challenge met, not seen": Point(lead=meet_the_challenge_unheard, ends=CONFIRMED, token=CHALLENGED),
+    "challenge given up, not voided": Point(lead=give_up_the_challenge, ends=VOIDED, token=CHALLENGED),
     "cancelled, not voided": Point(lead=stand_at_void(after=False), ends=VOIDED),
     "voided, not written down": Point(lead=stand_at_void(after=True), ends=VOIDED),
     "answer lost, nothing known": Point(lead=lose_the_answer, ends=LOST),
@@ -141,4 +200,6 @@ POINTS: Final[dict[str, Point]] = {
         lead=stand_at_payment(VOID, after=False), ends=DECLINED, token=DECLINING
     ),
     "decline written down": Point(lead=be_declined, ends=DECLINED, token=DECLINING),
+    # The last, since it is tried again in its time and would meet what is ordered for the others.
+    "capture put off": Point(lead=leave_put_off, ends=CONFIRMED),
 }

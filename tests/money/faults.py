@@ -11,10 +11,21 @@ from typing import Final
 
 import msgspec
 
+from storage.schema.ids import OrderId
 from storage.schema.states import OrderState
-from tests.money.books import disagreements
-from tests.money.deaths import CONFIRMED, DECLINED, LOST, REFUNDED, VOIDED, Ends, put_off_capture, sell
-from tests.money.shop import AUTHORISE, CAPTURE, LOOK, REFUND, VOID, Buyer, Shop, placed_order
+from tests.money.books import disagreements, payments_of
+from tests.money.deaths import (
+    CONFIRMED,
+    DECLINED,
+    LOST,
+    REFUNDED,
+    VOIDED,
+    Ends,
+    put_off_capture,
+    refund_a_ticket,
+    sell,
+)
+from tests.money.shop import AUTHORISE, CAPTURE, LOOK, REFUND, VOID, Buyer, Shop, placed_order, wait_for
 from tests.stripe_judge.faults import Fault
 
 CALLS: Final = (AUTHORISE, CAPTURE, REFUND, VOID, LOOK)
@@ -30,21 +41,24 @@ KINDS: Final = (
     Fault.RATE_LIMIT,
     Fault.LOCK_TIMEOUT,
 )
-SHORT: Final = (Fault.TIMEOUT_AFTER, Fault.DROP_AFTER, Fault.ERROR_AFTER, Fault.RATE_LIMIT)
-"""One of each sort: no answer, a connection that ends, a failure that is kept, a refusal to begin."""
+SHORT: Final = (Fault.TIMEOUT_AFTER, Fault.ERROR_AFTER, Fault.RATE_LIMIT)
+"""One of each sort: no answer, a failure that is kept, a refusal to begin."""
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """``final`` says that the fault's answer asks not to be tried again at once."""
+    """``final`` says that the fault's answer asks not to be tried again at once; ``part`` that it is a refund of one
+    ticket of two."""
 
     endpoint: str
     kind: Fault
     final: bool = False
     times: int = 1
+    part: bool = False
 
     def __str__(self) -> str:
         call = self.endpoint.removeprefix("POST /v1/").removeprefix("GET /v1/")
-        return f"{call} {self.kind.value}{' final' if self.final else ''} x{self.times}"
+        said = (" final" if self.final else "") + (" of a ticket" if self.part else "")
+        return f"{call} {self.kind.value}{said} x{self.times}"
 
 
 def cells(kinds: tuple[Fault, ...], *, whole: bool) -> Iterator[Cell]:
@@ -56,6 +70,8 @@ def cells(kinds: tuple[Fault, ...], *, whole: bool) -> Iterator[Cell]:
                 yield Cell(endpoint=endpoint, kind=kind, times=3)
                 if kind not in _UNTOLD:
                     yield Cell(endpoint=endpoint, kind=kind, final=True)
+    for kind in kinds:
+        yield Cell(endpoint=REFUND, kind=kind, part=True)
 
 
 _UNTOLD: Final = frozenset({Fault.TIMEOUT_BEFORE, Fault.TIMEOUT_AFTER, Fault.DROP_BEFORE, Fault.DROP_AFTER})
@@ -65,7 +81,7 @@ _UNTOLD: Final = frozenset({Fault.TIMEOUT_BEFORE, Fault.TIMEOUT_AFTER, Fault.DRO
 def play(shop: Shop, cell: Cell) -> frozenset[Ends]:
     """Takes an order through the fault; answers how it may end."""
     buyer = Buyer(shop)
-    buyer.reserve(1)
+    buyer.reserve(2)
     return _PLAYS[cell.endpoint](shop, buyer, cell)
 
 
@@ -115,8 +131,18 @@ def _capture(shop: Shop, buyer: Buyer, cell: Cell) -> frozenset[Ends]:
 def _refund(shop: Shop, buyer: Buyer, cell: Cell) -> frozenset[Ends]:
     order_id = sell(shop, buyer)
     _befall(shop, cell)
+    if cell.part:
+        refund_a_ticket(shop, order_id)
+        wait_for(lambda: _given_back(shop, order_id) > 0, lambda: f"nothing was given back: {cell}")
+        return frozenset({CONFIRMED})
     assert buyer.cancel(order_id).status_code == 200
     return frozenset({REFUNDED})
+
+
+def _given_back(shop: Shop, order_id: OrderId) -> int:
+    (payment,) = payments_of(shop.judge.ledger(), order_id)
+    assert payment.refunded in {0, payment.amount // 2}
+    return payment.refunded
 
 
 def _void(shop: Shop, buyer: Buyer, cell: Cell) -> frozenset[Ends]:

@@ -20,6 +20,7 @@ import httpx
 from storage.schema.ids import EventId, OrderId
 from storage.schema.records import OrderRecord
 from tests.money.books import Books, disagreements, order_of, read_books, read_orders, reading
+from tests.stripe_judge.behaviour import Delivery
 from tests.stripe_judge.faults import Fault, FaultOrder
 from tests.stripe_judge.process import API_KEY, JudgeProcess, running_judge
 from tests.support.events import arena_file
@@ -220,6 +221,15 @@ class Shop:
 
             wait_for(rests, lambda: f"still under way: {restless}")
 
+    def wait_for_webhooks(self) -> None:
+        """Until every event in line was delivered, which the daemon answers by 200 each time."""
+
+        def undelivered() -> list[dict[str, object]]:
+            lines = self.judge.ask("GET", "webhook/deliveries", list[dict[str, object]])
+            return [line for line in lines if not (line["done"] and line["status"] == 200)]
+
+        wait_for(lambda: not undelivered(), lambda: f"not delivered: {undelivered()}")
+
     def books(self) -> Books:
         return read_books(self.data, EVENT)
 
@@ -239,12 +249,14 @@ class Shop:
 
 
 @contextmanager
-def open_shop(folder: Path, *, rows: int = 4, seats_each: int = 20, **payments: object) -> Iterator[Shop]:
+def open_shop(folder: Path, *, rows: int = 10, seats_each: int = 20, **payments: object) -> Iterator[Shop]:
     """A shop with its event, not started yet."""
     with ExitStack() as stack:
         judge = stack.enter_context(running_judge(folder / "judge.sqlite"))
         # A fault that holds a call for good is over with the judge.
         judge.behave(declines_on_attach=False)
+        # Events would have an order looked at that is to stand still; their own tests order them.
+        judge.send_webhooks(delivery=Delivery.NEVER)
         shop = Shop(folder, judge, stack, **payments)
         shop.prepare(rows, seats_each)
         yield shop

@@ -19,7 +19,6 @@ from tests.money.shop import (
     placed_order,
     wait_for,
 )
-from tests.stripe_judge.behaviour import Delivery
 from tests.stripe_judge.faults import Fault
 
 AN_ORDER_AT_MOST: Final = 8
@@ -32,7 +31,6 @@ def test_650_tickets_are_paid_and_19_orders_stuck_and_all_get_their_tickets(tmp_
     with open_shop(
         tmp_path, rows=WHOLE_ORDERS + 1, seats_each=AN_ORDER_AT_MOST, capture_retry_seconds=20
     ) as shop:
-        shop.judge.send_webhooks(delivery=Delivery.NEVER)
         shop.start()
         sizes = [AN_ORDER_AT_MOST] * WHOLE_ORDERS + [2]
         sure = len(sizes) - PUT_OFF - HANGING

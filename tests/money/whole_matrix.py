@@ -5,12 +5,21 @@ It is not collected with the other tests: ``scripts/money-matrix`` runs it.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from storage.schema.states import OrderState
 from tests.money.faults import CALLS, KINDS, cells, hold_together
-from tests.money.shop import open_shop
+from tests.money.shop import AUTHORISE, CAPTURE, REFUND, VOID, Shop, open_shop, wait_for
+from tests.money.test_deaths import (
+    PLENTY,
+    assert_ended_as_they_should,
+    assert_no_seat_was_given_up,
+    stand_everywhere,
+)
+from tests.stripe_judge.faults import Fault, FaultOrder
 
 
 @pytest.mark.parametrize("endpoint", CALLS)
@@ -18,3 +27,38 @@ def test_whatever_befalls_a_call_its_order_comes_to_rest(tmp_path: Path, endpoin
     with open_shop(tmp_path, timeout_seconds=2, capture_retry_seconds=4) as shop:
         shop.start()
         hold_together(shop, (cell for cell in cells(KINDS, whole=True) if cell.endpoint == endpoint))
+
+
+def test_each_next_life_dies_too_after_the_first_effect_of_its_kind(tmp_path: Path) -> None:
+    with open_shop(tmp_path, timeout_seconds=240, capture_retry_seconds=20) as shop:
+        shop.start()
+        buyers = stand_everywhere(shop)
+        shop.kill()
+        for endpoint in (AUTHORISE, CAPTURE, REFUND, VOID):
+            shop.fault(endpoint, Fault.TIMEOUT_AFTER, times=PLENTY)
+            shop.start()
+            wait_until_all_hang(shop)
+            shop.kill()
+            shop.judge.forget_faults()
+            assert_no_seat_was_given_up(shop)
+        shop.start(capture_retry_seconds=1)
+        shop.rest()
+        assert_ended_as_they_should(shop, buyers)
+        shop.audit()
+
+
+def wait_until_all_hang(shop: Shop) -> None:
+    """Until every order that is due waits for an answer that will not come."""
+
+    def hanging() -> int:
+        (left,) = shop.judge.ask("GET", "faults", list[FaultOrder])
+        return PLENTY - left.times
+
+    def due() -> int:
+        now_ms = time.time() * 1000
+        return sum(
+            order.due_at_ms is not None and (order.due_at_ms <= now_ms or order.state is OrderState.INTENT)
+            for order in shop.orders().values()
+        )
+
+    wait_for(lambda: due() <= hanging(), lambda: f"{due()} are due, and {hanging()} hang")

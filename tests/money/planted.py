@@ -1,0 +1,90 @@
+"""Bugs that lose money, each planted in a copy of the tree, and the test of this folder that must fail of it.
+
+It is not collected with the other tests: ``scripts/money-matrix --planted`` runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+FOLDERS: Final = ("config", "handlers", "storage", "tests", "ticketd")
+PATIENCE_SECONDS: Final = 600
+
+
+class Plant(msgspec.Struct, frozen=True, kw_only=True):
+    """In ``file`` the text ``right``, which is there once, becomes ``wrong``; ``told`` is of the failure it brings."""
+
+    file: str
+    right: str
+    wrong: str
+    test: str
+    told: str
+
+
+PLANTS: Final[dict[str, Plant]] = {
+    "acknowledge before commit": Plant(
+        file="ticketd/tasks/placing.py",
+        right="        answer = await self.record(begin.event_id, begun, outcome)\n",
+        wrong="        with self._engine.snapshot() as view:\n"
+        "            body = self._answers.created(view, begin.event_id, begun)\n"
+        "        answer: PlacedAnswer | Refusal = PlacedAnswer(status=201, body=body)\n",
+        test="test_deaths.py::test_what_was_answered_is_in_the_store_of_a_daemon_that_dies_at_once",
+        told="OrderState.INTENT",
+    ),
+    "no idempotency key": Plant(
+        file="ticketd/tasks/gateway_calls.py",
+        right='f"{order.order_id}:authorise"',
+        wrong='f"{order.order_id}:{trio.current_time()}"',
+        test="test_deaths.py::"
+        "test_killed_at_every_point_money_and_tickets_agree_and_nobody_else_gets_the_seats",
+        told="authorised",
+    ),
+    "capture before sale": Plant(
+        file="ticketd/ports/stripe_payments.py",
+        right='"capture_method": "manual"',
+        wrong='"capture_method": "automatic"',
+        test="test_stories.py::test_four_clicks_of_which_three_lose_their_answer_are_one_charge",
+        told="succeeded",
+    ),
+    "cancel before refund is known": Plant(
+        file="ticketd/tasks/settling.py",
+        right="            outcome = await self._calls.refund(order, payment.refunded_minor)\n",
+        wrong='            outcome = Refunded("re_unasked", order.refund_minor)\n',
+        test="test_stories.py::test_a_refund_cancels_no_captured_payment_and_a_cancel_refunds_once",
+        told="no call met a fault",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_bug_is_found(tmp_path: Path, name: str) -> None:
+    plant, copy = PLANTS[name], tmp_path / "tree"
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / file, copy / file)
+    planted = copy / plant.file
+    text = planted.read_text()
+    assert text.count(plant.right) == 1, f"{plant.file} has changed: plant it anew"
+    planted.write_text(text.replace(plant.right, plant.wrong))
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/money/{plant.test}"],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert "1 failed" in run.stdout, run.stdout
+    assert plant.told in run.stdout, run.stdout
