@@ -68,7 +68,9 @@ async def join_queue(services: Services, call: Call[JoinQueue]) -> Reply:
                 estimated_wait_minutes=minutes,
                 queue_size=joined.queue_size,
                 status=joined.entry.state.value,
-                poll_interval_seconds=poll_interval_seconds(services.settings.rooms, joined.wait_ms),
+                poll_interval_seconds=poll_interval_seconds(
+                    services.settings.rooms, joined.wait_ms, joined.quiet_ms
+                ),
                 entry_id=joined.entry.entry_id,
             )
         )
@@ -94,7 +96,9 @@ async def queue_status(services: Services, call: AnyCall) -> Reply:
             access_granted=False,
             estimated_wait_minutes=whole_minutes(standing.wait_ms),
             queue_size=standing.queue_size,
-            poll_interval_seconds=poll_interval_seconds(services.settings.rooms, standing.wait_ms),
+            poll_interval_seconds=poll_interval_seconds(
+                services.settings.rooms, standing.wait_ms, standing.quiet_ms
+            ),
         )
     )
 
@@ -119,10 +123,13 @@ def check_buyer(principal: Principal, user_id: UserId) -> None:
         raise Refusal(ErrorCode.USER_MISMATCH)
 
 
-def poll_interval_seconds(settings: RoomSettings, wait_ms: int) -> int:
-    """How long to wait before asking again: short near the front, longer far from it."""
-    wanted = wait_ms // (_POLLS_WHILE_WAITING * 1000)
-    return max(settings.poll_interval_seconds, min(wanted, settings.poll_interval_max_seconds))
+def poll_interval_seconds(settings: RoomSettings, wait_ms: int, quiet_ms: int | None = None) -> int:
+    """How long to wait before asking again: short near the front, longer far from it; never so long that a turn would
+    be missed, where ``quiet_ms`` tells how long that is, and never under the shortest interval."""
+    wanted = min(wait_ms // (_POLLS_WHILE_WAITING * 1000), settings.poll_interval_max_seconds)
+    if quiet_ms is not None:
+        wanted = min(wanted, quiet_ms // 1000)
+    return max(settings.poll_interval_seconds, wanted)
 
 
 async def _ready(services: Services, event_id: EventId, entry: EntryRecord) -> Reply:

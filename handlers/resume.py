@@ -48,7 +48,9 @@ async def resume_queue(services: Services, call: Call[JoinQueue]) -> Reply:
             estimated_wait_minutes=0 if is_in else whole_minutes(standing.wait_ms),
             queue_size=standing.queue_size,
             status=(EntryState.READY if is_in else standing.state).value,
-            poll_interval_seconds=poll_interval_seconds(services.settings.rooms, standing.wait_ms),
+            poll_interval_seconds=poll_interval_seconds(
+                services.settings.rooms, standing.wait_ms, standing.quiet_ms
+            ),
             entry_id=entry.entry_id,
         )
     )

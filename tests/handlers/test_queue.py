@@ -364,6 +364,24 @@ def test_who_is_far_from_the_front_polls_less_often(wait_ms: int, seconds: int) 
     assert poll_interval_seconds(RoomSettings(), wait_ms) == seconds
 
 
+@pytest.mark.parametrize(
+    ("quiet_ms", "seconds"),
+    [(0, 30), (30_999, 30), (31_000, 31), (119_999, 119), (120_000, 120), (10**9, 120)],
+)
+def test_nobody_is_told_to_keep_still_beyond_their_turn(quiet_ms: int, seconds: int) -> None:
+    assert poll_interval_seconds(RoomSettings(), 10**9, quiet_ms) == seconds
+
+
+async def test_whom_the_draw_puts_first_is_told_to_ask_again_in_time(daemon: Daemon) -> None:
+    waiting = room(lobby_opens="2026-07-14T00:00:00Z", max_active=1, admit_per_minute=1, claim_seconds=100)
+    document = arena_file(sale={"general_sale_start": "2026-07-14T03:34:00Z"}, waiting_room=waiting)
+    lobby = Room(daemon, await put_plan(daemon, document))
+    # 40 s before the opening, and a wait that alone would let ask every two minutes.
+    joined = [(await lobby.ask(number)).json for number in range(1, 40)]
+    assert joined[-1]["status"] == "LOBBY"
+    assert 40 < joined[-1]["poll_interval_seconds"] <= 40 + 50
+
+
 def test_the_settings_bound_how_often() -> None:
     eager = RoomSettings(poll_interval_seconds=5, poll_interval_max_seconds=10)
     assert [poll_interval_seconds(eager, wait_ms) for wait_ms in (0, 70_000, 10**6)] == [5, 7, 10]

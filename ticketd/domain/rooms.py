@@ -28,7 +28,7 @@ from ticketd.domain.room_book import RoomBook, RoomReading, entry_id_of
 from ticketd.domain.room_settings import planned_room, with_room
 from ticketd.domain.sales import SalePhase, sale_opens_ms
 from ticketd.domain.times import rfc3339
-from ticketd.domain.waits import lobby_wait_ms, wait_ms
+from ticketd.domain.waits import lobby_quiet_ms, lobby_wait_ms, wait_ms
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.ids import new_seed
 
@@ -58,12 +58,14 @@ class JoinRoom(msgspec.Struct, frozen=True, kw_only=True):
 
 class JoinedRoom(msgspec.Struct, frozen=True, kw_only=True):
     """A place taken: ``position`` is 1 for the next in line, 0 for READY and LOBBY; ``queue_size`` counts all who wait,
-    this buyer included; ``wait_ms`` is an estimate."""
+    this buyer included; ``wait_ms`` is an estimate, ``quiet_ms`` how long one in the lobby may keep still and miss no
+    turn."""
 
     entry: EntryRecord
     position: int
     queue_size: int
     wait_ms: int
+    quiet_ms: int | None = None
 
 
 class ClaimAccess(msgspec.Struct, frozen=True):
@@ -311,8 +313,13 @@ def _take_place(book: RoomBook, command: JoinRoom) -> JoinedRoom:
         forget_admissions(book, FEWEST_FORGOTTEN)
     else:
         book.write_entry(None, entry)
-    wait = lobby_wait_ms(book, book.tx) if in_lobby else wait_ms(book, book.tx, position)
-    return JoinedRoom(entry=entry, position=position, queue_size=book.queue_size, wait_ms=wait)
+    return JoinedRoom(
+        entry=entry,
+        position=position,
+        queue_size=book.queue_size,
+        wait_ms=lobby_wait_ms(book, book.tx) if in_lobby else wait_ms(book, book.tx, position),
+        quiet_ms=lobby_quiet_ms(book) if in_lobby else None,
+    )
 
 
 def _open_live_entry(tx: Transaction, event_id: EventId, entry_id: EntryId) -> tuple[RoomBook, EntryRecord]:

@@ -30,6 +30,13 @@ def lobby_wait_ms(reading: RoomReading, reader: Reader) -> int:
     return until_opening_ms + wait_ms(reading, reader, middle)
 
 
+def lobby_quiet_ms(reading: RoomReading) -> int:
+    """How long a buyer in the lobby may keep still and miss no turn, in milliseconds: until half of the time to claim
+    is over after the opening, since the draw may put anybody first."""
+    until_opening_ms = max(0, reading.sale.general_sale_start_ms - reading.now_ms)
+    return until_opening_ms + reading.sale.room.claim_seconds * 500
+
+
 def wait_ms(reading: RoomReading, reader: Reader, position: int) -> int:
     """The estimate for ``position`` (from 1) of a room that is read already, in milliseconds; 0 for position 0."""
     if position <= 0 or not reading.sale.room.enabled:
