@@ -9,6 +9,8 @@ from functools import partial
 
 import trio
 from trio_websocket import WebSocketConnection, WebSocketRequest, serve_websocket, wrap_server_stream
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
 
 from tests.rehearsal.fake_daemon import EVENT, FakeDaemon, listening, serve_http
 from ticketd.rehearsal.answers import Joined
@@ -124,6 +126,34 @@ async def test_a_websocket_that_closes_or_talks_nonsense_is_left_for_polling(aut
             token, notes = await wait_at(origin)
         assert token == "queue-token"
         assert notes.odd.total() == 1
+
+
+async def test_a_ping_that_meets_the_goodbye_costs_nothing() -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        socket = WSConnection(ConnectionType.SERVER)
+        while not any(isinstance(event, Request) for event in await _receive(socket, stream)):
+            pass
+        await stream.send_all(socket.send(AcceptConnection()))
+        ready = update(0, status="READY", access_token="access")
+        await stream.send_all(socket.send(TextMessage(data=ready)))
+        while not any(isinstance(event, CloseConnection) for event in await _receive(socket, stream)):
+            pass
+        await stream.send_all(b"\x89\x00")
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        token, notes = await wait_at(
+            Origin(host="127.0.0.1", port=listener.socket.getsockname()[1], tls=False)
+        )
+        nursery.cancel_scope.cancel()
+    assert token == "access"
+    assert not notes.odd
+
+
+async def _receive(socket: WSConnection, stream: trio.SocketStream) -> list[Event]:
+    socket.receive_data(await stream.receive_some())
+    return list(socket.events())
 
 
 async def test_a_websocket_that_falls_silent_is_left_for_polling(autojump_clock: object) -> None:

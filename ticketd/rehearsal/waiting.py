@@ -13,6 +13,7 @@ from trio_websocket import (
     WebSocketConnection,
     wrap_client_stream,
 )
+from wsproto.utilities import LocalProtocolError
 
 from ticketd.rehearsal.answers import Joined, Message, Status
 from ticketd.rehearsal.calls import Api, Call
@@ -36,6 +37,7 @@ class Place:
         self.queue_token = joined.queue_token
         self.poll_s = float(joined.poll_interval_seconds)
         self.status = joined.status
+        self.access_token: str | None = None
         self._number = number
         self._notes = notes
         self._position: int | None = None
@@ -83,7 +85,6 @@ async def listen_until_ready(api: Api, place: Place, event_id: str) -> str:
 
 async def _listen(api: Api, place: Place, event_id: str) -> str | None:
     """The access token that came over the WebSocket; None if the place is to be polled."""
-    token: str | None = None
     try:
         stream = await api.client.open_stream()
     except OSError as failure:
@@ -91,17 +92,19 @@ async def _listen(api: Api, place: Place, event_id: str) -> str | None:
         return None
     try:
         async with stream, trio.open_nursery() as nursery:
-            token = await _converse(api, place, event_id, nursery, stream)
+            await _converse(api, place, event_id, nursery, stream)
             nursery.cancel_scope.cancel()
+    except* LocalProtocolError:
+        # A ping of the daemon has met this client's own closing, and trio_websocket has tried to answer it.
+        pass
     except* _LOST as failures:
         # What reads the socket fails beside what waits for its messages: one loss may be told twice.
         _note_lost(api, failures.exceptions[0])
-    return token
+    return place.access_token
 
 
-async def _converse(
-    api: Api, place: Place, event_id: str, nursery: trio.Nursery, stream: ByteStream
-) -> str | None:
+async def _converse(api: Api, place: Place, event_id: str, nursery: trio.Nursery, stream: ByteStream) -> None:
+    """Listens until the place has its access token, or is over."""
     resource = f"/v1/realtime?token={place.queue_token}&device_id={place.device}"
     began = trio.current_time()
     subscribed = False
@@ -118,11 +121,11 @@ async def _converse(
                 api.notes.note_answer(SUBSCRIBING, trio.current_time() - began, 101, "")
             place.see(message.status, message.queue_position)
             if message.access_token is not None or place.status not in {"QUEUED", "LOBBY"}:
+                place.access_token = message.access_token
                 with trio.move_on_after(_GOODBYE_SECONDS):
                     await socket.aclose()
-                return message.access_token
+                return
     api.notes.odd["a WebSocket said nothing for long, and its buyer polled"] += 1
-    return None
 
 
 def _note_lost(api: Api, failure: BaseException) -> None:
