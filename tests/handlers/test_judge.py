@@ -18,7 +18,7 @@ USER, QUEUE, ACCESS = TokenKind.USER, TokenKind.QUEUE, TokenKind.ACCESS
 ORDERS = "/v1/orders"
 SEARCH = "/v1/events/search"
 STATUS = "/v1/queue/status"
-RESERVATION = f"/v1/reservations/{uuid4()}"
+RESERVATION = "/v1/reservations/8283d782-d477-417b-98fc-9bc5653fa741"
 PASSED = (404, "RESERVATION_NOT_FOUND")
 ENDED = (410, "QUEUE_ENTRY_EXPIRED")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 import trio
 
 from tests.handlers.operator_stage import EVENT, OperatorStage, open_stage
+from tests.support.events import NO_EVENT
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ async def test_the_ledger_of_a_time(stage: OperatorStage) -> None:
     ("query", "status"),
     [
         ("", 400),
-        (f"event_id={uuid4()}", 404),
+        (f"event_id={NO_EVENT}", 404),
         (f"event_id={EVENT}&per_page=0", 400),
         (f"event_id={EVENT}&per_page=1", 200),
         (f"event_id={EVENT}&per_page=1000", 200),
@@ -126,13 +127,13 @@ async def test_reconciling_what_agrees_and_what_does_not(stage: OperatorStage) -
 @pytest.mark.parametrize(
     ("target", "status"),
     [
-        (f"?event_id={uuid4()}", 404),
+        (f"?event_id={NO_EVENT}", 404),
         ("?cursor=nonsense", 400),
         ("?cursor=", 400),
         (f"?cursor={'1' * 256}", 400),
-        (f"/{uuid4()}?event_id={EVENT}", 404),
+        (f"/{NO_EVENT}?event_id={EVENT}", 404),
         (f"/nine?event_id={EVENT}", 404),
-        (f"/{uuid4()}", 400),
+        (f"/{NO_EVENT}", 400),
     ],
 )
 async def test_what_cannot_be_reconciled(stage: OperatorStage, target: str, status: int) -> None:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
 from handlers import operator_records
 from tests.handlers.operator_stage import EVENT, OperatorStage, open_stage
 from tests.support.daemon import Client
+from tests.support.events import NO_EVENT
 from ticketd.version import VERSION
 
 
@@ -43,7 +44,7 @@ async def test_orders_are_listed_newest_first(stage: OperatorStage) -> None:
 @pytest.mark.parametrize(
     ("query", "status"),
     [
-        (f"event_id={uuid4()}", 404),
+        (f"event_id={NO_EVENT}", 404),
         ("event_id=nine", 400),
         ("page=0", 400),
         ("page=x", 400),

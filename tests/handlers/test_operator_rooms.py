@@ -10,6 +10,7 @@ import trio.testing
 from storage.schema.ids import EventId
 from tests.handlers.operator_stage import EVENT, OperatorStage, open_stage
 from tests.support.daemon import Answer
+from tests.support.events import NO_EVENT
 from tests.support.shopping import enter
 
 ROOM = {
@@ -105,7 +106,7 @@ async def test_the_bounds_themselves_are_allowed(stage: OperatorStage, limit: st
         assert (await set_room(stage, **{limit: value})).json[limit] == value
 
 
-@pytest.mark.parametrize("event_id", ["nine", str(uuid4())])
+@pytest.mark.parametrize("event_id", ["nine", NO_EVENT])
 async def test_an_unknown_room(stage: OperatorStage, event_id: str) -> None:
     refused = await stage.operator.post(f"/v1/operator/rooms/{event_id}", {"pause": True})
     assert (refused.status, refused.code) == (404, "EVENT_NOT_FOUND")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 import trio
@@ -15,7 +15,7 @@ from storage.engine import Command
 from storage.schema.ids import EventId
 from storage.schema.layout import event_partition
 from tests.support.daemon import Answer, Client, Daemon, open_daemon
-from tests.support.events import arena_file, put_plan, room
+from tests.support.events import NO_EVENT, arena_file, put_plan, room
 from tests.support.shopping import wait_for_order
 from ticketd.credentials.keyring import TokenKind
 from ticketd.domain.events import CancelEvent, cancel_event
@@ -136,7 +136,10 @@ async def test_the_lobby_has_no_positions(daemon: Daemon) -> None:
     assert shown["access_granted"] is False
 
 
-@pytest.mark.parametrize("event_id", ["", "x", "x" * 1000, "{}", str(uuid4()), str(uuid4()).replace("-", "")])
+@pytest.mark.parametrize(
+    "event_id",
+    ["", "x", "x" * 1000, "{}", NO_EVENT, NO_EVENT.replace("-", "")],
+)
 async def test_an_event_that_is_none(narrow: Room, event_id: str) -> None:
     assert told(await narrow.ask(1, event_id=event_id)) == (400, "INVALID_EVENT_ID")
 

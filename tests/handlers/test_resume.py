@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 import trio
@@ -12,7 +12,7 @@ from config.settings import AuthSettings, Settings, StorageSettings
 from storage.engine import Key
 from tests.handlers.test_queue import JOIN, LEAVE, STATUS, Room, open_room, told
 from tests.support.daemon import Answer, Client, Daemon, open_daemon
-from tests.support.events import arena_file, put_plan, room
+from tests.support.events import NO_EVENT, arena_file, put_plan, room
 from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.keyring import TokenKind
 
@@ -120,7 +120,7 @@ async def test_the_device_counts_unless_binding_is_off(tmp_path: Path, binding: 
         assert (await resume(narrow, 1, device_fingerprint="another")).status == status
 
 
-@pytest.mark.parametrize("event_id", ["", "x", str(uuid4()), str(uuid4()).replace("-", "")])
+@pytest.mark.parametrize("event_id", ["", "x", NO_EVENT, NO_EVENT.replace("-", "")])
 async def test_an_event_that_is_none(narrow: Room, event_id: str) -> None:
     assert told(await resume(narrow, 1, event_id=event_id)) == (400, "INVALID_EVENT_ID")
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from storage.engine import Command
 from storage.schema.ids import EventId
 from tests.support.daemon import Daemon
 from ticketd.domain.events import PutEvent, event_command_partitions, put_event
 from ticketd.event_file.parse import parse_event_file
+
+NO_EVENT: Final = "3c495378-ccec-447c-9476-c1df9216f1ac"
+"""The id of no event."""
 
 
 def arena_file(*, rows: Sequence[dict[str, object]] | None = None, **changes: Any) -> dict[str, Any]:
