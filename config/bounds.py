@@ -74,6 +74,7 @@ Networks = Annotated[
         'a list of different addresses or networks, such as "10.0.0.0/8" (bits of hosts zero)',
     ),
 ]
+FrontKind = Annotated[Literal["fast", "hypercorn"], Meta(description='"fast" or "hypercorn"')]
 Connections = Annotated[int, whole(1, 1_000_000, "connections")]
 WireSeconds = Annotated[int, whole(1, HOUR, "seconds")]
 ShutdownSeconds = Annotated[int, whole(1, 600, "seconds")]

@@ -53,7 +53,9 @@ class ServerSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cors_origins: bounds.Origins = ()
     trusted_proxies: bounds.Networks = ()
     metrics_public: bool = False
+    front: bounds.FrontKind = "fast"
     max_connections: bounds.Connections = 10_000
+    max_connections_per_address: bounds.Connections = 1_000
     header_timeout_seconds: bounds.WireSeconds = 5
     body_timeout_seconds: bounds.WireSeconds = 30
     idle_timeout_seconds: bounds.WireSeconds = 60

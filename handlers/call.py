@@ -38,12 +38,17 @@ class ListenerKind(enum.Enum):
     """The operator's listener on TCP, where an operator key is the credential."""
 
 
+class BodyLost(Exception):
+    """The rest of a request's body will not come. No answer is made: whoever reads the wire knows what to say."""
+
+
 @dataclass(frozen=True, slots=True)
 class RawRequest:
     """A request as it was read: ``path`` decoded, ``query`` raw, header names in lower case, the body not read yet.
 
     ``client`` is the address of the socket's other end ("" for a Unix socket), which may be a proxy's.
-    ``read_body(limit)`` gives the whole body, or raises Refusal BODY_TOO_LARGE once it is longer than ``limit`` bytes.
+    ``read_body(limit)`` gives the whole body, or raises Refusal BODY_TOO_LARGE once it is longer than ``limit`` bytes,
+    or BodyLost.
     """
 
     method: str

@@ -190,6 +190,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         rate=RateClass.EVENT_DETAILS,
         answer=EventAnswer,
         errors=(ErrorCode.EVENT_NOT_FOUND,),
+        hot=True,
     ),
     # --- inventory ---
     Endpoint(
@@ -263,6 +264,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
             ErrorCode.RESERVATION_EXPIRED,
         ),
         idempotent=True,
+        hot=True,
     ),
     # --- orders ---
     Endpoint(

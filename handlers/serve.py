@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from handlers.bodies import parse_query, read_body, read_bytes
-from handlers.call import Call, IdempotentRequest, Principal, RawRequest, Reply, parse_uuid
+from handlers.call import BodyLost, Call, IdempotentRequest, Principal, RawRequest, Reply, parse_uuid
 from handlers.commit import idempotent_request, keep_reply, scope_partition, stored_reply
 from handlers.endpoint import Endpoint
 from handlers.errors import error_reply, refusal_of
@@ -43,12 +43,14 @@ class Server:
         self._router = router
 
     async def answer_request(self, request: RawRequest) -> Reply:
-        """The finished reply to a request. Raises only what cancels the task."""
+        """The finished reply to a request. Raises only BodyLost, and what cancels the task."""
         started = time.perf_counter()
         request_id = _request_id(request)
         seen = _Seen(Meter(self._services, request))
         try:
             reply = await self._run(request, request_id, seen)
+        except BodyLost:
+            raise
         except Exception as failure:
             refusal = refusal_of(failure)
             if refusal.code is ErrorCode.INTERNAL_ERROR:

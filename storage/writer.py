@@ -3,7 +3,8 @@
 True here: commands run one after the other, in the order in which they were submitted; after a durable commit there is
 one hop back to the event loop, which publishes the changes in commit order and then wakes the waiters. A commit that
 fails ends the engine: every waiter hears that its outcome is unknown, ``run`` raises, and whoever started it ends the
-process. The inline form does the same in the caller's own task. This is the only file that uses ``trio.lowlevel``.
+process. The inline form does the same in the caller's own task. Beside the front's
+``ticketd/front/sockets.py`` this is the only file that uses ``trio.lowlevel``.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
 # Third-party names that live behind one file or in one room: name, then the modules (or rooms) that may say it.
 CONFINED: Final[Mapping[str, tuple[str, ...]]] = {
     "lmdb": ("storage.lmdb_engine",),
-    "trio.lowlevel": ("storage.writer",),
+    "trio.lowlevel": ("storage.writer", "ticketd.front.sockets"),
+    "httptools": ("ticketd.front.heads",),
     "asyncio": (),
     "hypercorn": ("ticketd.front", "handlers.quart_app"),
     "quart": ("ticketd.front", "handlers.quart_app"),
@@ -277,6 +278,7 @@ def test_a_file_without_a_place_is_caught() -> None:
             "trio.lowlevel",
         ),
         ("ticketd.tasks.rooms", "from trio import lowlevel", "trio.lowlevel"),
+        ("ticketd.front.fast_lane", "import httptools", "httptools"),
         ("handlers.events", "from quart import Quart", "quart"),
         ("ticketd.cli.serve", "import hypercorn.config", "hypercorn"),
         ("ticketd.cli.serve", "import asyncio", "asyncio"),
@@ -294,6 +296,7 @@ def test_a_confined_name_elsewhere_is_caught(module: str, text: str, stray: str)
     [
         ("storage.lmdb_engine", "import lmdb"),
         ("storage.writer", "import trio.lowlevel"),
+        ("ticketd.front.sockets", "import trio.lowlevel"),
         ("ticketd.front.hypercorn_lane", "import hypercorn.trio"),
         ("handlers.quart_app", "from quart_trio import QuartTrio"),
         ("storage.writer", "import lmdbx"),

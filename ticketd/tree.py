@@ -25,6 +25,7 @@ import trio
 
 from config.settings import ServerSettings, Settings
 from handlers.call import ListenerKind
+from handlers.direct import HotEndpoints
 from handlers.quart_app import build_app
 from handlers.realtime import RealtimeApp
 from handlers.router import Router
@@ -47,7 +48,7 @@ from ticketd.front.listeners import (
     open_tcp_listener,
     open_unix_listener,
 )
-from ticketd.front.serve import serve_listeners
+from ticketd.front.serve import Served, serve_listeners
 from ticketd.loading import load_rooms
 from ticketd.outside import open_outside
 from ticketd.places import SOCKET_FILE
@@ -202,7 +203,15 @@ async def _serve(services: Services, public: NamedListener, operator: NamedListe
     limits = front_limits(services.settings)
     public_app = build_app(server, ENDPOINTS, ListenerKind.PUBLIC, settings.max_body_bytes)
     operator_app = build_app(server, ENDPOINTS, operator_kind, settings.operator_max_body_bytes)
-    realtime_app = RealtimeApp(services)
+    at_public = Served(
+        app=public_app,
+        limits=limits,
+        kind=settings.front,
+        direct=HotEndpoints(server, ENDPOINTS),
+        websocket_app=RealtimeApp(services),
+        proxies=services.proxies,
+    )
+    at_operator = Served(app=operator_app, limits=limits, kind=settings.front)
     async with trio.open_nursery() as nursery:
 
         async def serve(
@@ -210,10 +219,8 @@ async def _serve(services: Services, public: NamedListener, operator: NamedListe
             *,
             task_status: trio.TaskStatus[list[BoundAddress]] = trio.TASK_STATUS_IGNORED,
         ) -> None:
-            app, sockets = (public_app, realtime_app) if door is public else (operator_app, None)
-            await serve_listeners(
-                app, [door], limits, stop=end.stop, websocket_app=sockets, task_status=task_status
-            )
+            served = at_public if door is public else at_operator
+            await serve_listeners(served, [door], stop=end.stop, task_status=task_status)
 
         await nursery.start(serve, operator)
         await nursery.start(serve, public)
@@ -239,6 +246,7 @@ def front_limits(settings: Settings) -> FrontLimits:
     server, realtime = settings.server, settings.realtime
     return FrontLimits(
         max_connections=server.max_connections,
+        max_connections_per_address=server.max_connections_per_address,
         header_timeout_seconds=server.header_timeout_seconds,
         body_timeout_seconds=server.body_timeout_seconds,
         idle_timeout_seconds=server.idle_timeout_seconds,

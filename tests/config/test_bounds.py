@@ -19,6 +19,7 @@ NAMES = [f"{group}.{name}" for group, name, _ in SETTINGS]
 # The bounds once more, written down apart from the code.
 RANGES = {
     "server.max_connections": (1, 1_000_000),
+    "server.max_connections_per_address": (1, 1_000_000),
     "server.header_timeout_seconds": (1, 3600),
     "server.body_timeout_seconds": (1, 3600),
     "server.idle_timeout_seconds": (1, 3600),

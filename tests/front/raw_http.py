@@ -9,6 +9,7 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
+import pytest
 import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 
@@ -17,9 +18,11 @@ from ticketd.front import (
     FrontLimits,
     ListenerName,
     NamedListener,
+    Served,
     open_tcp_listener,
     serve_listeners,
 )
+from ticketd.front.serve import FrontKind
 from ticketd.front.websocket_app import WebSocketApp
 
 # Far above what any test needs, so that it only ends a test that hangs.
@@ -28,6 +31,7 @@ SHORT_SECONDS = 0.05
 
 LIMITS = FrontLimits(
     max_connections=64,
+    max_connections_per_address=64,
     header_timeout_seconds=PATIENCE_SECONDS,
     body_timeout_seconds=PATIENCE_SECONDS,
     idle_timeout_seconds=PATIENCE_SECONDS,
@@ -39,6 +43,10 @@ LIMITS = FrontLimits(
     pong_timeout_seconds=PATIENCE_SECONDS,
     stalled_seconds=PATIENCE_SECONDS,
 )
+
+FRONT_KIND: FrontKind = "fast"
+"""What ``serving`` starts; see ``conftest.py``."""
+BOTH_FRONTS = pytest.mark.parametrize("front", ["fast", "hypercorn"], indirect=True)
 
 # More than the kernel buffers of a loopback connection hold.
 LARGE = 16_000_000
@@ -233,7 +241,7 @@ async def read_body(receive: ASGIReceiveCallable) -> bytes | None:
             return body
 
 
-class Served:
+class RunningFront:
     """A running front, and how to reach and end it."""
 
     def __init__(self, address: BoundAddress, stop: trio.Event, ended: trio.Event) -> None:
@@ -270,21 +278,20 @@ async def serving(
     limits: FrontLimits = LIMITS,
     listeners: Sequence[NamedListener] = (),
     websocket_app: WebSocketApp | None = None,
-) -> AsyncIterator[Served]:
+) -> AsyncIterator[RunningFront]:
     """Serves ``app`` on loopback (or ``listeners``); at the end of the block it must stop by itself."""
     listeners = listeners or [await open_tcp_listener("127.0.0.1:0", ListenerName.PUBLIC)]
     stop, ended = trio.Event(), trio.Event()
 
     async def serve(task_status: trio.TaskStatus[list[BoundAddress]]) -> None:
-        await serve_listeners(
-            app, listeners, limits, stop=stop, websocket_app=websocket_app, task_status=task_status
-        )
+        served = Served(app=app, limits=limits, kind=FRONT_KIND, websocket_app=websocket_app)
+        await serve_listeners(served, listeners, stop=stop, task_status=task_status)
         ended.set()
 
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
             addresses = await nursery.start(serve)
-            served = Served(addresses[0], stop, ended)
+            served = RunningFront(addresses[0], stop, ended)
             try:
                 yield served
             finally:

@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from tests.front.raw_http import LIMITS, Answer, App, RawClient, Served, serving
+from tests.front.raw_http import LIMITS, Answer, App, RawClient, RunningFront, serving
 from ticketd.front import FrontLimits
 from ticketd.front.websocket_app import (
     MessageProblem,
@@ -192,7 +192,7 @@ class RawSocket(RawClient):
 class ServedSockets:
     """A running front with ``SocketApp`` behind it."""
 
-    def __init__(self, served: Served, app: SocketApp) -> None:
+    def __init__(self, served: RunningFront, app: SocketApp) -> None:
         self.served = served
         self.app = app
 

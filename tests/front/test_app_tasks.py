@@ -8,7 +8,9 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
-from tests.front.raw_http import App, answer, serving
+from tests.front.raw_http import BOTH_FRONTS, App, answer, serving
+
+pytestmark = BOTH_FRONTS
 
 
 @pytest.mark.parametrize(("path", "logged"), [(b"/raise", ["ValueError"]), (b"/silent", [])])

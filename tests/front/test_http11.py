@@ -10,7 +10,9 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from structlog.testing import capture_logs
 
-from tests.front.raw_http import GET, App, answer, serving
+from tests.front.raw_http import BOTH_FRONTS, GET, App, answer, serving
+
+pytestmark = BOTH_FRONTS
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"

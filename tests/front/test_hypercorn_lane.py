@@ -12,11 +12,13 @@ from quart_trio import QuartTrio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.front.raw_http import GET, LIMITS, App, RawClient, serving
+from tests.front.raw_http import BOTH_FRONTS, GET, LIMITS, App, RawClient, serving
 from ticketd.front import ListenerName, hypercorn_lane, open_tcp_listener
 from ticketd.front.connections import LINGER_SECONDS, Connection, Door
 from ticketd.front.http11 import PlainHttp11
 from ticketd.front.hypercorn_lane import HypercornLane
+
+pytestmark = BOTH_FRONTS
 
 BEGUN_POST = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe"
 

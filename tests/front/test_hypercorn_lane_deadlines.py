@@ -6,7 +6,9 @@ import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.front.raw_http import GET, LARGE, LIMITS, App, read_body, serving
+from tests.front.raw_http import BOTH_FRONTS, GET, LARGE, LIMITS, App, read_body, serving
+
+pytestmark = BOTH_FRONTS
 
 HEADER_SECONDS, BODY_SECONDS, IDLE_SECONDS, SEND_SECONDS = 1.0, 2.0, 3.0, 4.0
 TIMED = msgspec.structs.replace(

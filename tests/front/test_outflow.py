@@ -27,8 +27,12 @@ async def outflow_to() -> AsyncIterator[tuple[Outflow, trio.SocketStream]]:
     async with listener:
         client = await trio.open_tcp_stream(*listener.socket.getsockname())
         server = await listener.accept()
-        async with client, server:
-            yield Outflow(Connection(server, ListenerName.PUBLIC, LIMITS), STALLED_SECONDS), client
+        connection = Connection(socket.socket(fileno=server.socket.detach()), ListenerName.PUBLIC, LIMITS)
+        async with client:
+            try:
+                yield Outflow(connection, STALLED_SECONDS), client
+            finally:
+                await connection.close(linger=False)
 
 
 async def pass_looks(clock: MockClock, count: int) -> None:

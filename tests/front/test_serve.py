@@ -15,15 +15,27 @@ from quart_trio import QuartTrio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.front.raw_http import GET, LIMITS, PATIENCE_SECONDS, App, RawClient, Served, serving
+from tests.front.raw_http import (
+    BOTH_FRONTS,
+    GET,
+    LIMITS,
+    PATIENCE_SECONDS,
+    App,
+    RawClient,
+    RunningFront,
+    serving,
+)
 from ticketd.front import (
     BoundAddress,
     LifespanError,
     ListenerName,
+    Served,
     open_tcp_listener,
     open_unix_listener,
     serve_listeners,
 )
+
+pytestmark = BOTH_FRONTS
 
 GATE = b"GET /gate HTTP/1.1\r\nHost: a\r\n\r\n"
 SCOPE = b"GET /scope?token=secret-token HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -60,14 +72,16 @@ class TestListeners:
             app = App()
 
             async def serve(task_status: trio.TaskStatus[list[BoundAddress]]) -> None:
-                await serve_listeners(app, listeners, LIMITS, stop=stop, task_status=task_status)
+                await serve_listeners(
+                    Served(app=app, limits=LIMITS), listeners, stop=stop, task_status=task_status
+                )
 
             assert await start(serve) == [listener.address for listener in listeners]
             stop.set()
 
 
 @contextlib.asynccontextmanager
-async def serving_uncut(app: App) -> AsyncIterator[Served]:
+async def serving_uncut(app: App) -> AsyncIterator[RunningFront]:
     """A front that must come to its end without cutting anything off."""
     with capture_logs() as logs:
         async with serving(app, TIMED) as served:
@@ -166,7 +180,9 @@ class TestStopping:
         listener = open_unix_listener(path, ListenerName.OPERATOR)
         with trio.fail_after(PATIENCE_SECONDS):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(lambda: serve_listeners(app, [listener], LIMITS, stop=trio.Event()))
+                nursery.start_soon(
+                    lambda: serve_listeners(Served(app=app, limits=LIMITS), [listener], stop=trio.Event())
+                )
                 client = await RawClient.connect(listener.address)
                 await client.send(GATE)
                 await app.entered.wait()
@@ -207,7 +223,7 @@ class TestApp:
 
         listener = open_unix_listener(tmp_path / "s", ListenerName.OPERATOR)
         with pytest.raises(ExceptionGroup) as raised:
-            await serve_listeners(app, [listener], LIMITS, stop=trio.Event())
+            await serve_listeners(Served(app=app, limits=LIMITS), [listener], stop=trio.Event())
         assert raised.group_contains(LifespanError, match="did not start: no licence")
         assert not (tmp_path / "s").exists()
 
@@ -255,5 +271,5 @@ class TestApp:
 
         listener = await open_tcp_listener("127.0.0.1:0", ListenerName.PUBLIC)
         with pytest.raises(ExceptionGroup) as raised:
-            await serve_listeners(app, [listener], LIMITS, stop=trio.Event())
+            await serve_listeners(Served(app=app, limits=LIMITS), [listener], stop=trio.Event())
         assert raised.group_contains(LifespanError, match="must support the lifespan")

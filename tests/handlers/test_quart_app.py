@@ -20,7 +20,7 @@ from tests.support.events import arena_file, put_plan
 from tests.support.tokens import mint
 from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.keyring import TokenKind
-from ticketd.front import BoundAddress, ListenerName, open_tcp_listener, serve_listeners
+from ticketd.front import BoundAddress, ListenerName, Served, open_tcp_listener, serve_listeners
 
 LIMIT = 65_536
 CARDS = "/v1/payment-methods"
@@ -71,7 +71,9 @@ async def open_wire(data: Path, kind: ListenerKind = ListenerKind.PUBLIC) -> Asy
         async def serve(
             *, task_status: trio.TaskStatus[list[BoundAddress]] = trio.TASK_STATUS_IGNORED
         ) -> None:
-            await serve_listeners(app, [listener], LIMITS, stop=stop, task_status=task_status)
+            await serve_listeners(
+                Served(app=app, limits=LIMITS), [listener], stop=stop, task_status=task_status
+            )
 
         async with trio.open_nursery() as nursery:
             (address,) = await nursery.start(serve)

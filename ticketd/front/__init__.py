@@ -15,7 +15,7 @@ from ticketd.front.listeners import (
     open_tcp_listener,
     open_unix_listener,
 )
-from ticketd.front.serve import serve_listeners
+from ticketd.front.serve import Served, serve_listeners
 
 __all__ = [
     "BoundAddress",
@@ -24,6 +24,7 @@ __all__ = [
     "ListenError",
     "ListenerName",
     "NamedListener",
+    "Served",
     "open_tcp_listener",
     "open_unix_listener",
     "serve_listeners",

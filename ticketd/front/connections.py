@@ -8,6 +8,7 @@ stand behind the same accept loop.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -22,9 +23,12 @@ from ticketd.front.faults import PeerGone, faults_logged
 from ticketd.front.limits import FrontLimits
 from ticketd.front.listeners import ListenerName, NamedListener
 from ticketd.front.refusals import FrontRefusal, refusal_bytes
+from ticketd.front.sockets import close_socket, heed_cancellation, send_nowait, wait_for_bytes, wait_for_room
+from ticketd.rate_limits.addresses import TrustedProxies, subscriber_of
 
-READ_BYTES: Final = 65_536
 _SEND_SLICE_BYTES: Final = 65_536
+_UNSENT_BYTES: Final = 262_144
+"""So much may wait in the kernel for a slow peer, beside what is on its way: a compressed map of a large hall fits."""
 # How long a peer that may still be sending has to take the last answer in before the socket is closed under
 # it.
 LINGER_SECONDS: Final = 1.0
@@ -45,22 +49,48 @@ class Connection:
     ``client`` is the address of the socket's other end and its port, None for a Unix socket; an IPv4 client
     of an IPv6 listener has its IPv4 address. ``peer_uid`` is the user id at the other end of a Unix socket,
     None for TCP. ``draining`` becomes true, once, when the daemon stops: a lane then closes as soon as no
-    request is in flight. ``on_drain`` is called at that moment, if a lane has set it. ``stream`` is for a lane that
+    request is in flight. ``on_drain`` is called at that moment, if a lane has set it. ``socket`` is for a lane that
     bounds its own sends, and marks the connection ``broken`` itself.
     """
 
-    def __init__(self, stream: trio.SocketStream, listener: ListenerName, limits: FrontLimits) -> None:
+    __slots__ = (
+        "_closed",
+        "_send_lock",
+        "_stream",
+        "broken",
+        "client",
+        "draining",
+        "limits",
+        "listener",
+        "on_drain",
+        "peer_uid",
+        "server",
+        "socket",
+    )
+
+    def __init__(self, sock: socket.socket, listener: ListenerName, limits: FrontLimits) -> None:
         self.listener = listener
         self.limits = limits
-        self.client = _ip_endpoint(stream.socket.getpeername())
-        self.server = _ip_endpoint(stream.socket.getsockname())
-        self.peer_uid = _peer_uid(stream.socket) if self.client is None else None
+        self.client = _ip_endpoint(sock.getpeername())
+        self.server = _ip_endpoint(sock.getsockname())
+        self.peer_uid = _peer_uid(sock) if self.client is None else None
         self.draining = False
         self.on_drain: Callable[[], None] | None = None
         self.broken = False
-        self.stream = stream
-        self._send_lock = trio.Lock()
+        self.socket = sock
+        self._send_lock: trio.Lock | None = None
         self._closed = False
+        self._stream: trio.SocketStream | None = None
+        if self.client is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+
+    @property
+    def stream(self) -> trio.SocketStream:
+        """The socket as Trio's stream."""
+        if self._stream is None:
+            self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(self.socket))
+        return self._stream
 
     def drain(self) -> None:
         """Tells the lane that the daemon stops. Never blocks."""
@@ -70,31 +100,54 @@ class Connection:
 
     async def receive(self) -> bytes:
         """Waits for up to ``READ_BYTES`` bytes; none when the peer sends no more. Raises ``PeerGone``."""
+        if self._closed:
+            raise PeerGone
         try:
-            return bytes(await self.stream.receive_some(READ_BYTES))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return await wait_for_bytes(self.socket)
+        except (OSError, trio.ClosedResourceError):
             raise PeerGone from None
 
-    async def send(self, data: bytes) -> None:
+    def send_nowait(self, data: bytes) -> int:
+        """Sends as much of ``data`` as there is room for now, and tells how many bytes that was; the rest is for
+        ``send``. Raises ``PeerGone``."""
+        if self.broken or self._closed or (self._send_lock is not None and self._send_lock.locked()):
+            raise PeerGone
+        try:
+            return send_nowait(self.socket, data)
+        except OSError:
+            self.broken = True
+            raise PeerGone from None
+
+    async def send(self, data: bytes | memoryview) -> None:
         """Sends all of ``data``, each 64 KiB of it within ``send_timeout_seconds``. Raises ``PeerGone``.
 
         A send that did not finish, whether too slow, refused or cancelled, leaves the connection ``broken``:
         the peer lacks a part of what the lane believes to be sent, so nothing can follow.
         """
         whole = False
+        self._send_lock = self._send_lock or trio.Lock()
         try:
             async with self._send_lock:
                 if self.broken or self._closed:
                     raise PeerGone
                 with memoryview(data) as view:
-                    for start in range(0, len(data), _SEND_SLICE_BYTES):
-                        with trio.fail_after(self.limits.send_timeout_seconds):
-                            await self.stream.send_all(view[start : start + _SEND_SLICE_BYTES])
+                    for start in range(0, len(view), _SEND_SLICE_BYTES):
+                        await self._send_slice(view[start : start + _SEND_SLICE_BYTES])
             whole = True
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+        except (OSError, trio.ClosedResourceError, trio.TooSlowError):
             raise PeerGone from None
         finally:
             self.broken = self.broken or not whole
+
+    async def _send_slice(self, view: memoryview) -> None:
+        await heed_cancellation()
+        sent = send_nowait(self.socket, view)
+        if sent == len(view):
+            return
+        with trio.fail_after(self.limits.send_timeout_seconds):
+            while sent < len(view):
+                await wait_for_room(self.socket)
+                sent += send_nowait(self.socket, view[sent:])
 
     async def close(self, *, linger: bool) -> None:
         """Closes the socket; a second call does nothing.
@@ -107,21 +160,19 @@ class Connection:
             return
         self._closed = True
         try:
-            if linger and not self.broken and not self._send_lock.locked():
-                await _linger(self.stream)
+            sending = self._send_lock is not None and self._send_lock.locked()
+            if linger and not self.broken and not sending:
+                await _linger(self.socket)
         finally:
             self.broken = True
-            await trio.aclose_forcefully(self.stream)
+            close_socket(self.socket)
 
 
-async def _linger(stream: trio.SocketStream) -> None:
-    try:
-        with trio.move_on_after(LINGER_SECONDS):
-            await stream.send_eof()
-            while await stream.receive_some(READ_BYTES):
-                pass
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
+async def _linger(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError, trio.ClosedResourceError), trio.move_on_after(LINGER_SECONDS):
+        sock.shutdown(socket.SHUT_WR)
+        while await wait_for_bytes(sock):
+            pass
 
 
 def _ip_endpoint(sockaddr: object) -> tuple[str, int] | None:
@@ -134,22 +185,31 @@ def _ip_endpoint(sockaddr: object) -> tuple[str, int] | None:
     return None
 
 
-def _peer_uid(sock: trio.socket.SocketType) -> int:
+def _peer_uid(sock: socket.socket) -> int:
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return int(uid)
 
 
 class Door:
-    """The accept loop of one listener, and the connections that came in by it."""
+    """The accept loop of one listener, and the connections that came in by it.
 
-    def __init__(self, listener: NamedListener, lane: Lane, limits: FrontLimits) -> None:
+    ``proxies`` are counted together as many as they bring; everybody else by address (IPv6: by network), and one
+    address may have ``max_connections_per_address``.
+    """
+
+    def __init__(
+        self, listener: NamedListener, lane: Lane, limits: FrontLimits, proxies: TrustedProxies | None = None
+    ) -> None:
         self._listener = listener
         self._lane = lane
         self._limits = limits
+        self._proxies = proxies
         self._live: set[Connection] = set()
+        self._by_address: dict[str, int] = {}
         self._refusing = 0
-        self._starved = False
+        self._is_starved = False
+        self._is_crowded = False
 
     @property
     def live_count(self) -> int:
@@ -176,47 +236,77 @@ class Door:
                 self._note_starved(error)
                 await trio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
-            self._starved = False
-            self._take_in(stream, connections)
+            self._is_starved = False
+            self._take_in(socket.socket(fileno=stream.socket.detach()), connections)
 
     def _note_starved(self, error: OSError) -> None:
-        if not self._starved:
+        if not self._is_starved:
             reason = errno.errorcode.get(error.errno or 0, "unknown")
             _log.error(
                 "front.accept_paused", listener=self._listener.name.value, reason=reason, open=self.live_count
             )
-        self._starved = True
+        self._is_starved = True
 
-    def _take_in(self, stream: trio.SocketStream, connections: trio.Nursery) -> None:
-        if len(self._live) < self._limits.max_connections:
-            try:
-                connection = Connection(stream, self._listener.name, self._limits)
-            except OSError:  # The peer has gone before it was asked who it is.
-                stream.socket.close()
-                return
+    def _take_in(self, sock: socket.socket, connections: trio.Nursery) -> None:
+        try:
+            connection = Connection(sock, self._listener.name, self._limits)
+        except OSError:  # The peer has gone before it was asked who it is.
+            sock.close()
+            return
+        address = self._counted_address(connection)
+        if self._has_room(address):
             self._live.add(connection)
-            connections.start_soon(self._supervise, connection)
+            if address is not None:
+                self._by_address[address] = self._by_address.get(address, 0) + 1
+            connections.start_soon(self._supervise, connection, address)
         elif self._refusing < _MAX_POLITE_REFUSALS:
             self._refusing += 1
-            connections.start_soon(self._refuse, stream)
+            connections.start_soon(self._refuse, connection)
         else:
-            stream.socket.close()
+            close_socket(sock)
 
-    async def _supervise(self, connection: Connection) -> None:
+    def _counted_address(self, connection: Connection) -> str | None:
+        """By what a connection is counted; None for a trusted proxy's, and on a Unix socket."""
+        if connection.client is None:
+            return None
+        host = connection.client[0]
+        return None if self._proxies is not None and self._proxies.trusts(host) else subscriber_of(host)
+
+    def _has_room(self, address: str | None) -> bool:
+        if len(self._live) >= self._limits.max_connections:
+            self._note_crowded()
+            return False
+        self._is_crowded = False
+        return address is None or self._by_address.get(address, 0) < self._limits.max_connections_per_address
+
+    def _note_crowded(self) -> None:
+        """Says once, until there is room again, that all places are taken."""
+        if not self._is_crowded:
+            _log.warning("front.full", listener=self._listener.name.value, open=self.live_count)
+        self._is_crowded = True
+
+    async def _supervise(self, connection: Connection, address: str | None) -> None:
         try:
             with faults_logged("front.connection_failed", listener=connection.listener.value):
                 await self._lane(connection)
         finally:
             self._live.discard(connection)
+            if address is not None:
+                self._forget(address)
             await connection.close(linger=False)
 
-    async def _refuse(self, stream: trio.SocketStream) -> None:
+    def _forget(self, address: str) -> None:
+        left = self._by_address[address] - 1
+        if left:
+            self._by_address[address] = left
+        else:
+            del self._by_address[address]
+
+    async def _refuse(self, connection: Connection) -> None:
         try:
-            with trio.move_on_after(LINGER_SECONDS):
-                await stream.send_all(refusal_bytes(FrontRefusal.TOO_MANY_CONNECTIONS))
-                await _linger(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
+            with trio.move_on_after(LINGER_SECONDS), contextlib.suppress(PeerGone):
+                await connection.send(refusal_bytes(FrontRefusal.TOO_MANY_CONNECTIONS))
+                await connection.close(linger=True)
         finally:
             self._refusing -= 1
-            await trio.aclose_forcefully(stream)
+            await connection.close(linger=False)

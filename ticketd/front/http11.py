@@ -9,7 +9,6 @@ the API's error form and ends the connection. Sockets and timeouts do not belong
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import h11
 from hypercorn.config import Config
@@ -19,10 +18,9 @@ from hypercorn.protocol.events import Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
+from ticketd.front.heads import origin_form
 from ticketd.front.refusals import FrontRefusal, refusal_bytes
 from ticketd.front.upgrade import UpgradeHead
-
-_ABSOLUTE_FORMS: Final = (b"http://", b"https://")
 
 
 def plain_config(max_header_bytes: int) -> Config:
@@ -114,7 +112,7 @@ class PlainHttp11(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         self._method = request.method
-        target = _origin_form(request.target)
+        target = origin_form(request.target)
         refusal = _refusal_of(request) or (FrontRefusal.TARGET if target is None else None)
         if refusal is not None or target is None:
             await self.refuse(refusal or FrontRefusal.TARGET)
@@ -185,15 +183,3 @@ def _tokens(request: h11.Request, name: bytes) -> set[str]:
     # Latin-1 reads any byte: a peer may send others than ASCII in any header.
     values = [value.decode("latin-1").lower() for header, value in request.headers if header == name]
     return {token.strip() for value in values for token in value.split(",")}
-
-
-def _origin_form(target: bytes) -> bytes | None:
-    """Path and query of a target in origin or absolute form (RFC 9112 section 3.2), None for any other."""
-    if target.startswith(b"/"):
-        return target
-    for scheme in _ABSOLUTE_FORMS:
-        if target[: len(scheme)].lower() == scheme:
-            authority, slash, rest = target[len(scheme) :].partition(b"/")
-            if authority and b"?" not in authority:
-                return b"/" + rest if slash else b"/"
-    return None

@@ -15,6 +15,7 @@ class FrontLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     ``max_connections``: open connections of *one* listener; one more is answered 503 ``OVERLOADED`` and
     closed. Each listener has its own count, so that a crowd at the public door never locks out the operator.
+    ``max_connections_per_address``: of those, the ones of one address (IPv6: of one /64 network).
     ``header_timeout_seconds``: from the connection (or the first byte of a later request) to the end of its
     headers.
     ``body_timeout_seconds``: from the end of the headers to the end of the body.
@@ -30,6 +31,7 @@ class FrontLimits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     max_connections: int
+    max_connections_per_address: int
     header_timeout_seconds: float
     body_timeout_seconds: float
     idle_timeout_seconds: float

@@ -1,44 +1,62 @@
 """Serving an app on its listeners, from the app's own start to the end of its last request.
 
-Nurseries, outer to inner: the app's lifespan; the connections; the accept loops. They end in the opposite
-order. How one connection is served does not belong here.
+Nurseries, outer to inner: the app's lifespan; what the lane runs beside its connections; the connections; the accept
+loops. They end in the opposite order. How one connection is served does not belong here.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import structlog
 import trio
 from hypercorn.typing import ASGIFramework
 
 from ticketd.front.connections import Door, Lane
+from ticketd.front.fast_lane import DirectApp, FastLane
 from ticketd.front.hypercorn_lane import HypercornLane
 from ticketd.front.lifespan import Lifespan
 from ticketd.front.limits import FrontLimits
 from ticketd.front.listeners import BoundAddress, NamedListener
 from ticketd.front.websocket_app import WebSocketApp
 from ticketd.front.websocket_lane import WebSocketLane
+from ticketd.rate_limits.addresses import TrustedProxies
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("ticketd.front")
 # What the app has for its own shut-down when its requests have used up all the time.
 _LEAST_LIFESPAN_SECONDS: Final = 0.5
 
+FrontKind = Literal["fast", "hypercorn"]
 
-async def serve_listeners(  # noqa: PLR0913  # two apps, and when to stop
-    app: ASGIFramework,
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What is served, and how.
+
+    ``app`` answers what ``direct`` does not take; ``websocket_app`` answers requests for WebSockets, which are refused
+    with 404 without one. ``kind`` "fast" reads HTTP/1.1 itself; "hypercorn" leaves it to Hypercorn, and ``direct``
+    unused. Connections of ``proxies`` are not counted by address.
+    """
+
+    app: ASGIFramework
+    limits: FrontLimits
+    kind: FrontKind = "fast"
+    direct: DirectApp | None = None
+    websocket_app: WebSocketApp | None = None
+    proxies: TrustedProxies | None = None
+
+
+async def serve_listeners(
+    served: Served,
     listeners: Sequence[NamedListener],
-    limits: FrontLimits,
     *,
     stop: trio.Event,
-    websocket_app: WebSocketApp | None = None,
     task_status: trio.TaskStatus[list[BoundAddress]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serves ``app`` on ``listeners`` until ``stop`` is set; reports where it listens once it does.
-
-    Requests for WebSockets are answered by ``websocket_app``, and refused with 404 without one.
+    """Serves ``served`` on ``listeners`` until ``stop`` is set; reports where it listens once it does.
 
     After ``stop`` nothing more is accepted, connections without a request in flight are closed at once, the
     others after their answer, WebSockets with 1001, and what is left after ``shutdown_seconds`` is cut off.
@@ -49,26 +67,38 @@ async def serve_listeners(  # noqa: PLR0913  # two apps, and when to stop
     """
     with _closing(listeners):
         async with trio.open_nursery() as lifespans:
-            lifespan = Lifespan(app)
+            lifespan = Lifespan(served.app)
             await lifespans.start(lifespan.run)
-            websocket_lane = WebSocketLane(websocket_app, limits) if websocket_app is not None else None
-            lane = HypercornLane(app, limits, websocket_lane)
-            stop_at = await _serve_until(stop, lane, listeners, limits, task_status)
+            async with trio.open_nursery() as beside:
+                lane = _make_lane(served, beside)
+                doors = [Door(listener, lane, served.limits, served.proxies) for listener in listeners]
+                stop_at = await _serve_until(stop, doors, listeners, served.limits, task_status)
+                beside.cancel_scope.cancel()
             lifespan.request_stop()
             lifespans.cancel_scope.deadline = max(stop_at, trio.current_time() + _LEAST_LIFESPAN_SECONDS)
         if lifespans.cancel_scope.cancelled_caught:
             _log.warning("front.app_shutdown_cut_off")
 
 
+def _make_lane(served: Served, beside: trio.Nursery) -> Lane:
+    """The lane of all connections; what has to run beside them is started in ``beside``."""
+    websocket_app, limits = served.websocket_app, served.limits
+    websocket_lane = WebSocketLane(websocket_app, limits) if websocket_app is not None else None
+    if served.kind == "hypercorn":
+        return HypercornLane(served.app, limits, websocket_lane)
+    lane = FastLane(served.app, limits, served.direct, websocket_lane)
+    beside.start_soon(lane.run)
+    return lane
+
+
 async def _serve_until(
     stop: trio.Event,
-    lane: Lane,
+    doors: Sequence[Door],
     listeners: Sequence[NamedListener],
     limits: FrontLimits,
     task_status: trio.TaskStatus[list[BoundAddress]],
 ) -> float:
     """Returns when no connection is left, the deadline of the shut-down."""
-    doors = [Door(listener, lane, limits) for listener in listeners]
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             for door in doors:

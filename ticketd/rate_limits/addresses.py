@@ -46,6 +46,11 @@ class TrustedProxies:
                     break
         return str(address)
 
+    def trusts(self, peer: str) -> bool:
+        """Whether the address of a socket's other end is a trusted proxy's."""
+        address = _parse(peer)
+        return address is not None and self._trusts(address)
+
     def _trusts(self, address: _Address) -> bool:
         return any(address in network for network in self._networks)
 

@@ -1,0 +1,195 @@
+"""The head of a request: bytes in, a ``Head`` or a refusal out. No socket, no state.
+
+llhttp (httptools) reads it, strictly: lines end in CRLF, no header is folded, no length is said twice, no control
+character passes. What it leaves open is closed here, so that nobody in front or behind could read the same bytes as
+another request (RFC 9112, section 11.2). Bodies do not belong here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import httptools
+import msgspec
+
+from ticketd.front.refusals import FrontRefusal
+
+END: Final = b"\r\n\r\n"
+CHUNKED: Final = -1
+"""The ``body_bytes`` of a body that tells its length as it comes."""
+
+_ABSOLUTE_FORMS: Final = (b"http://", b"https://")
+_UNKNOWN_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?= )")
+_STAND_IN: Final = b"POST"
+_MOST_LENGTH_DIGITS: Final = 18
+_KNOWN_NAMES: Final = {
+    name.encode(): name
+    for name in (
+        *("accept", "accept-encoding", "accept-language", "authorization", "connection", "content-length"),
+        *("content-type", "expect", "host", "idempotency-key", "if-none-match", "origin", "user-agent"),
+        *("x-api-key", "x-device-id", "x-forwarded-for", "x-request-id", "x-session-id", "cookie", "upgrade"),
+    )
+}
+_NAMES: Final = (
+    _KNOWN_NAMES
+    | {b"-".join(part.capitalize() for part in name.split(b"-")): text for name, text in _KNOWN_NAMES.items()}
+    | {b"X-API-Key": "x-api-key", b"X-Device-ID": "x-device-id", b"X-Request-ID": "x-request-id"}
+)
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """A request line and its headers.
+
+    ``target`` is in origin form, ASCII. ``fields`` have their names in lower case, several lines of one name joined by
+    commas; ``lines`` are the headers as they came. ``body_bytes`` is the body's length, 0 for none, CHUNKED if it is
+    told as it comes. ``keeps_alive``: the client expects to send another request.
+    """
+
+    method: str
+    target: bytes
+    version: str
+    fields: Mapping[str, str]
+    lines: list[tuple[bytes, bytes]]
+    body_bytes: int
+    keeps_alive: bool
+
+    @property
+    def waits_for_continue(self) -> bool:
+        """Whether the client sends its body only once it is told to."""
+        return self.version == "1.1" and self.fields.get("expect", "").lower() == "100-continue"
+
+    @property
+    def asks_for_websocket(self) -> bool:
+        """Whether this is the opening of a WebSocket (RFC 6455, section 4.1)."""
+        return (
+            "upgrade" in self.fields
+            and self.method == "GET"
+            and self.version == "1.1"
+            and "websocket" in _tokens(self.fields["upgrade"])
+            and "upgrade" in _tokens(self.fields.get("connection", ""))
+        )
+
+
+def read_head(data: bytes) -> Head | FrontRefusal:
+    """A whole head, the empty line that ends it included."""
+    reader = _Reader()
+    parser = httptools.HttpRequestParser(reader)
+    method = None
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserInvalidMethodError:
+        # llhttp knows the registered methods; any other is the application's to refuse.
+        found = _UNKNOWN_METHOD.match(data)
+        return FrontRefusal.NOT_HTTP if found is None else _with_unknown_method(data, found[0])
+    except httptools.HttpParserError:
+        return FrontRefusal.NOT_HTTP
+    method = parser.get_method()
+    if not data.startswith(b"%b %b HTTP/" % (method, reader.target)):
+        # Nothing before the request line, and no second space in it.
+        return FrontRefusal.NOT_HTTP
+    return _checked(reader, parser, method)
+
+
+def fault_of_part(data: bytes) -> FrontRefusal | None:
+    """What is wrong with the beginning of a head, whose end has not come; None if it may become one."""
+    try:
+        httptools.HttpRequestParser(_Reader()).feed_data(data)
+    except (httptools.HttpParserUpgrade, httptools.HttpParserInvalidMethodError):
+        found = _UNKNOWN_METHOD.match(data + b" ")
+        return FrontRefusal.NOT_HTTP if found is None else None
+    except httptools.HttpParserError:
+        return FrontRefusal.NOT_HTTP
+    return None
+
+
+class _Reader:
+    """What llhttp calls back with."""
+
+    __slots__ = ("lines", "target")
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[bytes, bytes]] = []
+        self.target = b""
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.lines.append((name, value))
+
+
+def _with_unknown_method(data: bytes, method: bytes) -> Head | FrontRefusal:
+    found = read_head(_STAND_IN + data[len(method) :])
+    if isinstance(found, FrontRefusal):
+        return found
+    return msgspec.structs.replace(found, method=method.decode("ascii"))
+
+
+def _checked(reader: _Reader, parser: httptools.HttpRequestParser, method: bytes) -> Head | FrontRefusal:
+    version = parser.get_http_version()
+    if version not in {"1.1", "1.0"}:
+        return FrontRefusal.HTTP_VERSION
+    fields = _fields(reader.lines)
+    if fields is None or (version == "1.1" and "host" not in fields):
+        return FrontRefusal.NOT_HTTP
+    body_bytes = _body_bytes(fields, version)
+    target = origin_form(reader.target)
+    if isinstance(body_bytes, FrontRefusal):
+        return body_bytes
+    if method == b"CONNECT":
+        return FrontRefusal.CONNECT
+    if target is None:
+        return FrontRefusal.TARGET
+    keeps_alive = version == "1.1" and not (
+        "connection" in fields and "close" in _tokens(fields["connection"])
+    )
+    return Head(method.decode("ascii"), target, version, fields, reader.lines, body_bytes, keeps_alive)
+
+
+def _fields(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
+    """The headers by their names; None if they name two hosts."""
+    fields: dict[str, str] = {}
+    for name, value in lines:
+        key = _NAMES.get(name) or name.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        if key in fields:
+            if key == "host":
+                return None
+            text = f"{fields[key]}, {text}"
+        fields[key] = text
+    return fields
+
+
+def _body_bytes(fields: Mapping[str, str], version: str) -> int | FrontRefusal:
+    coding = fields.get("transfer-encoding")
+    length = fields.get("content-length")
+    if coding is not None:
+        # HTTP/1.0 knows no codings: a proxy that speaks it would have read another body.
+        if length is not None or coding.lower() != "chunked" or version != "1.1":
+            return FrontRefusal.TWO_LENGTHS if length is not None else FrontRefusal.NOT_HTTP
+        return CHUNKED
+    if length is None:
+        return 0
+    if len(length) > _MOST_LENGTH_DIGITS or not (length.isascii() and length.isdigit()):
+        return FrontRefusal.NOT_HTTP
+    return int(length)
+
+
+def origin_form(target: bytes) -> bytes | None:
+    """Path and query of a target in origin or absolute form (RFC 9112 section 3.2), None for any other."""
+    if target.startswith(b"/"):
+        return target
+    for scheme in _ABSOLUTE_FORMS:
+        if target[: len(scheme)].lower() == scheme:
+            authority, slash, rest = target[len(scheme) :].partition(b"/")
+            if authority and b"?" not in authority:
+                return b"/" + rest if slash else b"/"
+    return None
+
+
+def _tokens(value: str) -> set[str]:
+    return {token.strip() for token in value.lower().split(",")}

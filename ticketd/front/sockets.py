@@ -1,0 +1,52 @@
+"""Reading and writing a socket without a task switch that is not needed. The front's one file with ``trio.lowlevel``.
+
+Trio's own streams give way to other tasks at each call, which is right for most programs and half the time of a small
+answer. Here a read waits until there is something, and so always gives way; a write gives way only if the socket is
+full. Whoever writes a great deal without reading gives way by itself.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import trio
+
+READ_BYTES = 65_536
+
+
+async def wait_for_bytes(sock: socket.socket) -> bytes:
+    """Waits for up to ``READ_BYTES`` bytes; none when the peer sends no more.
+
+    Raises OSError, or trio.ClosedResourceError if the socket is closed meanwhile (``close_socket``).
+    """
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        try:
+            return sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            continue
+
+
+async def wait_for_room(sock: socket.socket) -> None:
+    """Waits until something more can be sent. Raises as ``wait_for_bytes``."""
+    await trio.lowlevel.wait_writable(sock)
+
+
+def send_nowait(sock: socket.socket, data: bytes | memoryview) -> int:
+    """How many bytes of ``data`` the socket took, which may be none. Raises OSError."""
+    try:
+        return sock.send(data)
+    except (BlockingIOError, InterruptedError):
+        return 0
+
+
+async def heed_cancellation() -> None:
+    """Lets a cancellation that is already there take effect; otherwise goes on at once."""
+    await trio.lowlevel.checkpoint_if_cancelled()
+
+
+def close_socket(sock: socket.socket) -> None:
+    """Closes; a task that waits for the socket is woken with trio.ClosedResourceError. Closing twice is fine."""
+    if sock.fileno() >= 0:
+        trio.lowlevel.notify_closing(sock)
+        sock.close()
