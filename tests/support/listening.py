@@ -17,7 +17,10 @@ from tests.support.process import DaemonProcess, ticketd
 
 EVENT_ID: Final = "0f0e0d0c-0b0a-4009-8807-060504030202"
 SEATS: Final = 10
-UNLIMITED: Final = {"TICKETD_RATE_LIMITS_ENABLED": "false"}
+UNLIMITED: Final = {
+    "TICKETD_RATE_LIMITS_ENABLED": "false",
+    "TICKETD_SERVER_MAX_CONNECTIONS_PER_ADDRESS": "1000000",
+}
 """The environment of the daemon: all sockets come from one address."""
 _AT_ONCE: Final = 100
 

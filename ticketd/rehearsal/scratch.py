@@ -129,6 +129,9 @@ def settings_text(plan: ScratchPlan) -> str:
     poll = min(60, max(1, plan.buyers // _POLLS_PER_SECOND))
     return "\n".join(
         (
+            "[server]",
+            "# All buyers come from one address.",
+            "max_connections_per_address = 1000000",
             "[storage]",
             f"map_size_bytes = {MAP_BYTES}",
             "[log]",
@@ -140,7 +143,7 @@ def settings_text(plan: ScratchPlan) -> str:
             "# A buyer's own limits stay as they are, but for the polls, which are as frequent as the daemon asks for.",
             f"queue_status_per_minute = {2 * 60 // poll}",
             "queue_status_burst = 4",
-            "# All buyers come from one address and by one storefront's key.",
+            "# The same, and by one storefront's key.",
             "sessions_per_minute = 1000000",
             "event_details_per_minute = 1000000",
             "",
