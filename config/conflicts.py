@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from config.settings import AuthSettings, HoardingSettings, MailSettings, Settings
+from config.settings import AuthSettings, HoardingSettings, MailSettings, ServerSettings, Settings
 
 
 def find_conflicts(settings: Settings) -> list[tuple[str, str]]:
     """Pairs of a setting (``group.name``) and what it must be in view of another; empty if all agree."""
     return [
+        *_server_conflicts(settings.server),
         *_storage_conflicts(settings),
         *_auth_conflicts(settings.auth),
         *_payment_conflicts(settings),
@@ -15,6 +16,14 @@ def find_conflicts(settings: Settings) -> list[tuple[str, str]]:
         *_room_conflicts(settings),
         *_hoarding_conflicts(settings.hoarding),
     ]
+
+
+def _server_conflicts(server: ServerSettings) -> list[tuple[str, str]]:
+    if server.tls_certificate_file and not server.tls_key_file:
+        return [("server.tls_key_file", "must be set where server.tls_certificate_file is")]
+    if server.tls_key_file and not server.tls_certificate_file:
+        return [("server.tls_certificate_file", "must be set where server.tls_key_file is")]
+    return []
 
 
 def _storage_conflicts(settings: Settings) -> list[tuple[str, str]]:

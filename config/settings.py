@@ -53,6 +53,8 @@ class ServerSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cors_origins: bounds.Origins = ()
     trusted_proxies: bounds.Networks = ()
     metrics_public: bool = False
+    tls_certificate_file: bounds.KeyFile = ""
+    tls_key_file: bounds.KeyFile = ""
     front: bounds.FrontKind = "fast"
     max_connections: bounds.Connections = 10_000
     max_connections_per_address: bounds.Connections = 1_000

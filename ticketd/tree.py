@@ -40,6 +40,7 @@ from storage.writer import WritingEngine
 from ticketd.app import Place, build_services
 from ticketd.domain.hoarding import LapseLimits
 from ticketd.first_start import prepare_store
+from ticketd.front.certificates import Certificates
 from ticketd.front.limits import FrontLimits
 from ticketd.front.listeners import (
     BoundAddress,
@@ -137,13 +138,15 @@ async def _run_above_writer(
 ) -> None:
     await credit_time_down(engine)
     await prepare_store(engine, clock.now_ms(), settings.payments.gateway)
+    certificates = _load_certificates(settings.server)
     listeners = ExitStack()
     with listeners:
         public = await open_tcp_listener(settings.server.bind, ListenerName.PUBLIC)
         listeners.callback(public.close)
         operator = await _open_operator_listener(settings.server, data)
         listeners.callback(operator.close)
-        url = settings.server.public_url or f"http://{public.address}"
+        scheme = "http" if certificates is None else "https"
+        url = settings.server.public_url or f"{scheme}://{public.address}"
         outside = open_outside(settings, data, url, clock)
         listeners.callback(outside.close)
         place = Place(data=data, public_url=url)
@@ -155,7 +158,7 @@ async def _run_above_writer(
             await tasks.start(_run_tasks_over_store, services, outside.mailer, timekeeper)
             if outside.run_gateway is not None:
                 tasks.start_soon(outside.run_gateway)
-            await _serve(services, public, operator, end)
+            await _serve(services, public, operator, certificates, end)
             tasks.cancel_scope.cancel()
 
 
@@ -196,7 +199,19 @@ async def run_tasks(
         task_status.started()
 
 
-async def _serve(services: Services, public: NamedListener, operator: NamedListener, end: _End) -> None:
+def _load_certificates(settings: ServerSettings) -> Certificates | None:
+    if not settings.tls_certificate_file:
+        return None
+    return Certificates(Path(settings.tls_certificate_file), Path(settings.tls_key_file))
+
+
+async def _serve(
+    services: Services,
+    public: NamedListener,
+    operator: NamedListener,
+    certificates: Certificates | None,
+    end: _End,
+) -> None:
     settings = services.settings.server
     server = Server(services, Router(ENDPOINTS))
     operator_kind = ListenerKind.OPERATOR if operator.address.path is not None else ListenerKind.OPERATOR_TCP
@@ -210,8 +225,15 @@ async def _serve(services: Services, public: NamedListener, operator: NamedListe
         direct=HotEndpoints(server, ENDPOINTS),
         websocket_app=RealtimeApp(services),
         proxies=services.proxies,
+        certificates=certificates,
     )
-    at_operator = Served(app=operator_app, limits=limits, kind=settings.front)
+    # The credential of the Unix socket is its file's mode; what goes over it leaves the machine in no case.
+    at_operator = Served(
+        app=operator_app,
+        limits=limits,
+        kind=settings.front,
+        certificates=None if operator.address.path is not None else certificates,
+    )
     async with trio.open_nursery() as nursery:
 
         async def serve(

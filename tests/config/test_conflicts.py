@@ -16,6 +16,8 @@ KEY = {
 @pytest.mark.parametrize(
     ("flags", "names"),
     [
+        ({"server.tls_key_file": "key.pem"}, ["server.tls_certificate_file"]),
+        ({"server.tls_certificate_file": "cert.pem"}, ["server.tls_key_file"]),
         ({"storage.batch_max": 11, "storage.queue_max": 10}, ["storage.batch_max"]),
         ({"storage.min_free_bytes": 2**24, "storage.map_size_bytes": 2**24}, ["storage.min_free_bytes"]),
         (KEY | {"auth.user_jwks_file": "idp.jwks"}, ["auth.user_key_file"]),
@@ -43,6 +45,7 @@ def test_what_cannot_stand_together_is_refused(flags: dict[str, object], names: 
 @pytest.mark.parametrize(
     "flags",
     [
+        {"server.tls_certificate_file": "cert.pem", "server.tls_key_file": "key.pem"},
         {"storage.batch_max": 10, "storage.queue_max": 10},
         {"storage.min_free_bytes": 2**24 - 1, "storage.map_size_bytes": 2**24},
         KEY,

@@ -22,6 +22,7 @@ from ticketd.front import (
     open_tcp_listener,
     serve_listeners,
 )
+from ticketd.front.certificates import Certificates
 from ticketd.front.serve import FrontKind
 from ticketd.front.websocket_app import WebSocketApp
 
@@ -278,13 +279,16 @@ async def serving(
     limits: FrontLimits = LIMITS,
     listeners: Sequence[NamedListener] = (),
     websocket_app: WebSocketApp | None = None,
+    certificates: Certificates | None = None,
 ) -> AsyncIterator[RunningFront]:
     """Serves ``app`` on loopback (or ``listeners``); at the end of the block it must stop by itself."""
     listeners = listeners or [await open_tcp_listener("127.0.0.1:0", ListenerName.PUBLIC)]
     stop, ended = trio.Event(), trio.Event()
 
     async def serve(task_status: trio.TaskStatus[list[BoundAddress]]) -> None:
-        served = Served(app=app, limits=limits, kind=FRONT_KIND, websocket_app=websocket_app)
+        served = Served(
+            app=app, limits=limits, kind=FRONT_KIND, websocket_app=websocket_app, certificates=certificates
+        )
         await serve_listeners(served, listeners, stop=stop, task_status=task_status)
         ended.set()
 

@@ -14,7 +14,7 @@ from ticketd.cli.descriptors import raise_descriptor_limit
 from ticketd.cli.failures import Failures, told_plainly
 from ticketd.credentials.key_files import CredentialFileError
 from ticketd.demo.demo import stock_demo, told
-from ticketd.front import LifespanError, ListenError
+from ticketd.front import CertificateError, LifespanError, ListenError
 from ticketd.tree import Running, run_daemon
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("ticketd.serve")
@@ -22,7 +22,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("ticketd.serve")
 _NO_REAL_MONEY: Final = "payments.gateway is 'sandbox': no real money moves"
 _ANYBODY: Final = "auth.user_tokens is 'optional': anybody with a public key may act for any buyer"
 
-_EXPECTED: Final[Failures] = (CredentialFileError, LifespanError, ListenError)
+_EXPECTED: Final[Failures] = (CertificateError, CredentialFileError, LifespanError, ListenError)
 
 
 def serve_daemon(settings: Settings, *, demo: bool) -> None:

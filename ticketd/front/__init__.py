@@ -5,6 +5,7 @@ What an answer says does not belong here; see ``handlers``.
 
 from __future__ import annotations
 
+from ticketd.front.certificates import CertificateError
 from ticketd.front.lifespan import LifespanError
 from ticketd.front.limits import FrontLimits
 from ticketd.front.listeners import (
@@ -19,6 +20,7 @@ from ticketd.front.serve import Served, serve_listeners
 
 __all__ = [
     "BoundAddress",
+    "CertificateError",
     "FrontLimits",
     "LifespanError",
     "ListenError",

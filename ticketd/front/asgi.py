@@ -33,11 +33,10 @@ _CLOSE_LINE: Final = (b"connection", b"close")
 class AppExchange:
     """One request and its answer. ``keeps_alive`` tells, once it has run, whether another request may follow."""
 
-    def __init__(self, connection: Connection, intake: Intake, head: Head, *, scheme: str = "http") -> None:
+    def __init__(self, connection: Connection, intake: Intake, head: Head) -> None:
         self._connection = connection
         self._intake = intake
         self._head = head
-        self._scheme = scheme
         self._start: HTTPResponseStartEvent | None = None
         self._begun = False
         self._ended = False
@@ -69,7 +68,7 @@ class AppExchange:
             "http_version": head.version,
             "asgi": {"spec_version": "2.1", "version": "3.0"},
             "method": head.method,
-            "scheme": self._scheme,
+            "scheme": connection.scheme,
             "path": unquote(path.decode("ascii")),
             "raw_path": path,
             "query_string": query,

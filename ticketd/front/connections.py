@@ -48,9 +48,9 @@ class Connection:
 
     ``client`` is the address of the socket's other end and its port, None for a Unix socket; an IPv4 client
     of an IPv6 listener has its IPv4 address. ``peer_uid`` is the user id at the other end of a Unix socket,
-    None for TCP. ``draining`` becomes true, once, when the daemon stops: a lane then closes as soon as no
-    request is in flight. ``on_drain`` is called at that moment, if a lane has set it. ``socket`` is for a lane that
-    bounds its own sends, and marks the connection ``broken`` itself.
+    None for TCP. ``scheme`` is "https" behind TLS. ``draining`` becomes true, once, when the daemon stops: a
+    lane then closes as soon as no request is in flight. ``on_drain`` is called at that moment, if a lane has
+    set it. ``socket`` is for a lane that bounds its own sends, and marks the connection ``broken`` itself.
     """
 
     __slots__ = (
@@ -64,6 +64,7 @@ class Connection:
         "listener",
         "on_drain",
         "peer_uid",
+        "scheme",
         "server",
         "socket",
     )
@@ -74,6 +75,7 @@ class Connection:
         self.client = _ip_endpoint(sock.getpeername())
         self.server = _ip_endpoint(sock.getsockname())
         self.peer_uid = _peer_uid(sock) if self.client is None else None
+        self.scheme = "http"
         self.draining = False
         self.on_drain: Callable[[], None] | None = None
         self.broken = False

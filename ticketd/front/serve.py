@@ -15,12 +15,15 @@ import structlog
 import trio
 from hypercorn.typing import ASGIFramework
 
+from ticketd.front.certificates import Certificates
 from ticketd.front.connections import Door, Lane
 from ticketd.front.fast_lane import DirectApp, FastLane
+from ticketd.front.http2_lane import Http2Lane
 from ticketd.front.hypercorn_lane import HypercornLane
 from ticketd.front.lifespan import Lifespan
 from ticketd.front.limits import FrontLimits
 from ticketd.front.listeners import BoundAddress, NamedListener
+from ticketd.front.tls import TlsLane
 from ticketd.front.websocket_app import WebSocketApp
 from ticketd.front.websocket_lane import WebSocketLane
 from ticketd.rate_limits.addresses import TrustedProxies
@@ -38,7 +41,8 @@ class Served:
 
     ``app`` answers what ``direct`` does not take; ``websocket_app`` answers requests for WebSockets, which are refused
     with 404 without one. ``kind`` "fast" reads HTTP/1.1 itself; "hypercorn" leaves it to Hypercorn, and ``direct``
-    unused. Connections of ``proxies`` are not counted by address.
+    unused. Connections of ``proxies`` are not counted by address. With ``certificates`` TLS is spoken, and with it
+    HTTP/2, by Hypercorn's protocol.
     """
 
     app: ASGIFramework
@@ -47,6 +51,7 @@ class Served:
     direct: DirectApp | None = None
     websocket_app: WebSocketApp | None = None
     proxies: TrustedProxies | None = None
+    certificates: Certificates | None = None
 
 
 async def serve_listeners(
@@ -82,6 +87,13 @@ async def serve_listeners(
 
 def _make_lane(served: Served, beside: trio.Nursery) -> Lane:
     """The lane of all connections; what has to run beside them is started in ``beside``."""
+    http11 = _make_http11_lane(served, beside)
+    if served.certificates is None:
+        return http11
+    return TlsLane(served.certificates, http11, Http2Lane(served.app, served.limits))
+
+
+def _make_http11_lane(served: Served, beside: trio.Nursery) -> Lane:
     websocket_app, limits = served.websocket_app, served.limits
     websocket_lane = WebSocketLane(websocket_app, limits) if websocket_app is not None else None
     if served.kind == "hypercorn":
