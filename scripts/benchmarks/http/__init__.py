@@ -18,7 +18,8 @@ One contender at a time runs on one core, the load generator (wrk, one thread) o
 Every contender begins each run on a fresh copy of one scene (``scene``): the same events, seats and buyers. Rate limits
 are counted everywhere, but set so high that nobody meets them; access logs are off everywhere. Runs are interleaved
 (each contender once, then each again), and the tables show medians. A measurement with a single unwanted answer, socket
-error or time-out is void: it is reported as such, and the command ends with status 1.
+error or time-out, or whose reservations have not taken their seats, is void: it is reported as such, and the command
+ends with status 1.
 
 CPU time is the kernel's figure for the contender's processes (user and system, the database's included), so it is less
 disturbed by neighbours than requests/s. What was in flight when a measurement ended counts in it, and not among the

@@ -98,6 +98,12 @@ class Calls:
             case unknown:
                 raise AssertionError(unknown)
 
+    def seats_gone(self, server: Server) -> int:
+        """How many seats of the sale are not free any more, by what the server tells of the event."""
+        answer = _send(server, self._get(f"/v1/events/{self._scene.sale.event_id}"))
+        details = json.loads(answer.read())
+        return int(details["total_capacity"]) - int(details["available_seats"])
+
     def _joins(self) -> Iterator[bytes]:
         draw = random.Random()  # others in every run
         for _ in range(self._prepared):

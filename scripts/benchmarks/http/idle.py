@@ -11,10 +11,10 @@ from scripts.benchmarks.http.contenders import Contender
 from scripts.benchmarks.http.cores import BenchmarkFailed, Cores, resident_bytes
 from scripts.benchmarks.http.measure import fresh_folder
 
-AIM_MIB: Final = 150
+AIM_MB: Final = 150
 _STORE: Final = ".lmdb"
 _REQUEST: Final = b"GET /healthz HTTP/1.1\r\nHost: tickets.test\r\n\r\n"
-_MIB: Final = 1024 * 1024
+_MB: Final = 1_000_000
 
 
 def measure_idle(contender: Contender, connections: int, cores: Cores, folder: Path) -> str:
@@ -35,9 +35,9 @@ def measure_idle(contender: Contender, connections: int, cores: Cores, folder: P
         finally:
             for one in sockets:
                 one.close()
-    met = "met" if after < AIM_MIB * _MIB else "missed"
+    met = "met" if after < AIM_MB * _MB else "missed"
     return (
         f"{contender.title}: {connections:,} idle connections, each of which has asked once: resident memory without "
-        f"the store's pages {after / _MIB:.0f} MiB (aim: under {AIM_MIB} MiB, {met}), {before / _MIB:.0f} MiB before, "
+        f"the store's pages {after / _MB:.0f} MB (aim: under {AIM_MB} MB, {met}), {before / _MB:.0f} MB before, "
         f"{(after - before) / connections / 1024:.1f} KiB each."
     )

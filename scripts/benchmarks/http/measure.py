@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ MIXED: Final = "status during reserves"
 _MIXED_CONNECTIONS: Final = 32
 _MIXED_PAUSE_MS: Final = 20
 """Those who ask for their place while others reserve ask 50 times a second each, at most 1,600 times in all."""
+
+_COUNTS_FRESH_SECONDS: Final = 3
+"""Longer than any contender keeps a count of free seats."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,9 +112,28 @@ def _measure_contender(
             continue
         for connections in workload.connections:
             load = prepare_load(calls, workload, server, place, connections, plan.seconds)
-            yield _measure(contender, workload, load, server, cores)
+            one = _measure(contender, workload, load, server, cores)
+            if workload is RESERVE:
+                fault = _seats_fault(calls, server, len(record.read_text().splitlines()))
+                one = msgspec.structs.replace(one, faults=(*one.faults, *fault))
+            yield one
     if STATUS.name in plan.workloads and RESERVE.name in plan.workloads and record.exists():
         yield from _measure_mixed(contender, calls, server, plan, cores, place)
+
+
+def _seats_fault(calls: Calls, server: Server, reservations: int) -> tuple[str, ...]:
+    """Why so many reservations of two seats cannot be: the event has not lost their seats, or has lost more than what
+    was in flight besides."""
+    least = 2 * reservations
+    most = least + 2 * (RESERVE.connections[0] + 1)
+    until = time.monotonic() + _COUNTS_FRESH_SECONDS
+    while True:
+        gone = calls.seats_gone(server)
+        if least <= gone <= most:
+            return ()
+        if time.monotonic() > until:
+            return (f"{reservations} answers told of a reservation, and {gone} seats are gone",)
+        time.sleep(0.1)
 
 
 def prepare_load(  # noqa: PLR0913, PLR0917  # what, of whom, where and how much
