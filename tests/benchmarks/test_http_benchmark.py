@@ -11,7 +11,15 @@ from scripts.benchmarks.http.calls import WORKLOADS
 from scripts.benchmarks.http.cores import BenchmarkFailed
 from scripts.benchmarks.http.measure import LIMIT_WORKLOAD, MIXED, Measured, medians
 from scripts.benchmarks.http.profile import count_shares
-from scripts.benchmarks.http.tables import AIMS, index, mixed_line, ratio, ratio_table, void_lines
+from scripts.benchmarks.http.tables import (
+    AIMS,
+    figure_table,
+    index,
+    mixed_line,
+    ratio,
+    ratio_table,
+    void_lines,
+)
 from scripts.benchmarks.http.wrk import WrkReport, parse_report, write_requests
 
 WRK_OUTPUT = """Running 2s test @ http://127.0.0.1:8080
@@ -121,6 +129,19 @@ def test_the_table_says_which_aims_are_met() -> None:
     assert "≥ 50% of the limit: met" in status
     assert "≥ 10 × stock: not measured" in status
     assert "≥ 40% of the limit: missed" in event
+
+
+def test_every_contender_has_its_column_and_what_is_void_shows_no_figure() -> None:
+    runs = [
+        measured("limit", LIMIT_WORKLOAD.name, 30_000),
+        measured("ticketd", "status", 15_000.4),
+        measured("stock", "status", 700, faults=("1 time-outs",)),
+    ]
+    titles = {"limit": "bare", "ticketd": "ours", "stock": "Hypercorn"}
+    head, _, limit, status = figure_table(runs, titles).splitlines()
+    assert head.endswith("| bare | ours | Hypercorn |")
+    assert limit == "| a fixed text | 256 | 30,000 · 50 µs · 15.0 ms |  |  |"
+    assert status == "| queue status | 256 |  | 15,000 · 50 µs · 15.0 ms | void |"
 
 
 def test_status_during_reserves_is_held_against_its_aim() -> None:

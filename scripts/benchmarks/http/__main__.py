@@ -14,7 +14,7 @@ import structlog
 
 from scripts.benchmarks.http.calls import WORKLOADS
 from scripts.benchmarks.http.contenders import NAMES, Contender, make_contenders
-from scripts.benchmarks.http.cores import BenchmarkFailed, Cores, choose_cores
+from scripts.benchmarks.http.cores import BenchmarkFailed, Cores, check_disk, choose_cores
 from scripts.benchmarks.http.idle import measure_idle
 from scripts.benchmarks.http.measure import Measured, Plan, measure_all, medians
 from scripts.benchmarks.http.profile import profile
@@ -38,6 +38,9 @@ def read_arguments() -> argparse.Namespace:
     names = [workload.name for workload in WORKLOADS]
     parser.add_argument("--calls", nargs="+", choices=names, default=names, help="these calls alone")
     parser.add_argument("--prepared", type=int, help="requests that can be sent once alone, at most 100000")
+    parser.add_argument(
+        "--data", type=Path, help="a folder on the disk to measure (default: the system's temporary one)"
+    )
     parser.add_argument("--idle", action="store_true", help="measure the memory of idle connections alone")
     parser.add_argument("--connections", type=int, default=5000, help="how many are idle (default: 5000)")
     parser.add_argument("--profile", choices=names, metavar="CALL", help="py-spy of the daemon under a call")
@@ -103,9 +106,10 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     arguments = read_arguments()
     try:
-        with tempfile.TemporaryDirectory(prefix="ticketd-bench-") as name:
+        with tempfile.TemporaryDirectory(prefix="ticketd-bench-", dir=arguments.data) as name:
             folder = Path(name)
             folder.chmod(0o711)
+            check_disk(folder)
             is_valid = run(arguments, folder)
     except BenchmarkFailed as failure:
         print(f"bench http: {failure}", file=sys.stderr)

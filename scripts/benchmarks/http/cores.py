@@ -42,6 +42,16 @@ def choose_cores() -> Cores:
     return Cores(server=cores[0], load=cores[1])
 
 
+def check_disk(folder: Path) -> None:
+    """Raises BenchmarkFailed where a folder is in memory: there a sync costs nothing."""
+    command = ["stat", "--file-system", "--format=%T", str(folder)]
+    kind = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    if kind in {"tmpfs", "ramfs"}:
+        raise BenchmarkFailed(
+            f"{folder} is a {kind}, where nothing is durable: name a folder of a disk with --data"
+        )
+
+
 @dataclass
 class Server:
     """A contender that answers at ``host:port``. Its CPU time and memory are those of ``pids`` and their children."""

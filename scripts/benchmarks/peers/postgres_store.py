@@ -10,7 +10,7 @@ import asyncpg
 from scripts.benchmarks.peers.store import Event, HeldSeat, Join, Refused, Reserve, SeatRow, refuse_seats
 
 _POOL: Final = 40
-"""So that many share the sync of a commit: on one core it took less CPU time a reservation than 8 or 20 did."""
+"""So that many share the sync of a commit."""
 _FULL_OF_SEATS: Final = (
     "SELECT section_id, section, row_name, seat_id, number, tier_id, price_minor, status FROM seats"
     " WHERE event_id = $1 ORDER BY ordinal"
