@@ -10,7 +10,7 @@ One contender at a time runs on one core, the load generator (wrk, one thread) o
 
 - ``limit``: bare Trio sockets and httptools that answer a fixed text. No endpoint of ours can be faster.
 - ``ticketd``: the daemon as it is served.
-- ``hypercorn``: the daemon with ``server.front = "hypercorn"``; left out where there is no such setting.
+- ``hypercorn``: the daemon with ``server.front = "hypercorn"``.
 - ``stock``: the daemon's Quart-Trio app on Hypercorn's own ``hypercorn.trio.serve``.
 - ``sqlite``, ``postgres``: the same endpoints in FastAPI on uvicorn (``scripts/benchmarks/peers``), over SQLite (WAL,
   synchronous=FULL) and over a private PostgreSQL, all of whose processes share the contender's core.

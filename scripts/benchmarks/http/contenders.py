@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from config.settings import ServerSettings
 from scripts.benchmarks.http.cores import BenchmarkFailed, Cores, Server, free_port, pinned, wait_for_port
 from scripts.benchmarks.http.peer_store import SECRET, make_postgres, make_sqlite, peer_scene
 from scripts.benchmarks.http.postgres import copy_cluster, find_programs, running_cluster
@@ -156,14 +155,13 @@ NAMES: Final = ("limit", "ticketd", "hypercorn", "stock", "sqlite", "postgres")
 
 
 def make_contenders(scene: Scene, data: Path, names: tuple[str, ...] = NAMES) -> list[Contender]:
-    """The contenders of these names. ``hypercorn`` is left out where the daemon has no such setting."""
-    found: dict[str, Contender] = {
-        "limit": Limit(),
-        "ticketd": Daemon("ticketd", "ticketd", scene, data),
-        "stock": Stock("stock", "ticketd's app, stock Hypercorn", scene, data),
-        "sqlite": Peer(scene),
-        "postgres": PostgresPeer(scene),
-    }
-    if "front" in ServerSettings.__struct_fields__:
-        found["hypercorn"] = Daemon("hypercorn", 'ticketd, front = "hypercorn"', scene, data, "hypercorn")
-    return [found[name] for name in NAMES if name in names and name in found]
+    """The contenders of these names, in the order of ``NAMES``."""
+    found: tuple[Contender, ...] = (
+        Limit(),
+        Daemon("ticketd", "ticketd", scene, data),
+        Daemon("hypercorn", 'ticketd, front = "hypercorn"', scene, data, "hypercorn"),
+        Stock("stock", "ticketd's app, stock Hypercorn", scene, data),
+        Peer(scene),
+        PostgresPeer(scene),
+    )
+    return [contender for contender in found if contender.name in names]

@@ -34,6 +34,7 @@ map_size_bytes = {_MAP_BYTES}
 level = "warning"
 [server]
 max_connections = 10000
+max_connections_per_address = 10000
 idle_timeout_seconds = 3600
 [hoarding]
 # Everybody comes from one address.
