@@ -79,11 +79,11 @@ async def connect_tls(
 
 
 async def read_to_the_end(stream: trio.SSLStream[trio.SocketStream]) -> bytes:
-    found = b""
+    found: list[bytes] = []
     with contextlib.suppress(trio.BrokenResourceError):
         while data := await stream.receive_some():
-            found += data
-    return found
+            found.append(data)
+    return b"".join(found)
 
 
 @BOTH_FRONTS

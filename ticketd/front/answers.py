@@ -50,17 +50,16 @@ def reply_head(reply: Reply, *, closes: bool) -> bytes:
 
     Raises UnsafeHeader.
     """
-    lines = [f"{name}: {value}\r\n" for name, value in reply.headers]
+    text = "".join([f"{name}: {value}\r\n" for name, value in reply.headers])
+    if text.count("\n") != len(reply.headers) or text.count("\r") != len(reply.headers):
+        raise UnsafeHeader
     if reply.status not in BODILESS:
         if reply.content_type:
-            lines.append(f"content-type: {reply.content_type}\r\n")
-        lines.append(f"content-length: {len(reply.body)}\r\n")
-    if closes:
-        lines.append("connection: close\r\n")
-    text = "".join(lines)
-    if text.count("\n") != len(lines) or text.count("\r") != len(lines):
-        raise UnsafeHeader
-    return f"{status_line(reply.status)}{text}{_date.line()}\r\n".encode("latin-1")
+            text += f"content-type: {reply.content_type}\r\ncontent-length: {len(reply.body)}\r\n"
+        else:
+            text += f"content-length: {len(reply.body)}\r\n"
+    end = "connection: close\r\n" if closes else ""
+    return f"{status_line(reply.status)}{text}{end}{_date.line()}\r\n".encode("latin-1")
 
 
 def app_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

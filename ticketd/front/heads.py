@@ -23,6 +23,8 @@ CHUNKED: Final = -1
 _ABSOLUTE_FORMS: Final = (b"http://", b"https://")
 _UNKNOWN_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?= )")
 _STAND_IN: Final = b"POST"
+_VERSIONS: Final = {b"1.1\r\n": "1.1", b"1.0\r\n": "1.0"}
+_VERSION_BYTES: Final = 5
 _MOST_LENGTH_DIGITS: Final = 18
 _KNOWN_NAMES: Final = {
     name.encode(): name
@@ -76,7 +78,6 @@ def read_head(data: bytes) -> Head | FrontRefusal:
     """A whole head, the empty line that ends it included."""
     reader = _Reader()
     parser = httptools.HttpRequestParser(reader)
-    method = None
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
@@ -87,11 +88,7 @@ def read_head(data: bytes) -> Head | FrontRefusal:
         return FrontRefusal.NOT_HTTP if found is None else _with_unknown_method(data, found[0])
     except httptools.HttpParserError:
         return FrontRefusal.NOT_HTTP
-    method = parser.get_method()
-    if not data.startswith(b"%b %b HTTP/" % (method, reader.target)):
-        # Nothing before the request line, and no second space in it.
-        return FrontRefusal.NOT_HTTP
-    return _checked(reader, parser, method)
+    return _checked(data, reader, parser.get_method())
 
 
 def fault_of_part(data: bytes) -> FrontRefusal | None:
@@ -116,7 +113,7 @@ class _Reader:
         self.target = b""
 
     def on_url(self, url: bytes) -> None:
-        self.target += url
+        self.target = url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.lines.append((name, value))
@@ -129,24 +126,29 @@ def _with_unknown_method(data: bytes, method: bytes) -> Head | FrontRefusal:
     return msgspec.structs.replace(found, method=method.decode("ascii"))
 
 
-def _checked(reader: _Reader, parser: httptools.HttpRequestParser, method: bytes) -> Head | FrontRefusal:
-    version = parser.get_http_version()
-    if version not in {"1.1", "1.0"}:
-        return FrontRefusal.HTTP_VERSION
+def _checked(data: bytes, reader: _Reader, method: bytes) -> Head | FrontRefusal:
+    line = b"%b %b HTTP/" % (method, reader.target)
+    version = _VERSIONS.get(data[len(line) : len(line) + _VERSION_BYTES])
+    if version is None or not data.startswith(line):
+        # Nothing stands before the request line, and no second space in it.
+        return FrontRefusal.HTTP_VERSION if data.startswith(line) else FrontRefusal.NOT_HTTP
     fields = _fields(reader.lines)
     if fields is None or (version == "1.1" and "host" not in fields):
         return FrontRefusal.NOT_HTTP
-    body_bytes = _body_bytes(fields, version)
-    target = origin_form(reader.target)
-    if isinstance(body_bytes, FrontRefusal):
-        return body_bytes
+    body_bytes = 0
+    if "content-length" in fields or "transfer-encoding" in fields:
+        length = _body_bytes(fields, version)
+        if isinstance(length, FrontRefusal):
+            return length
+        body_bytes = length
     if method == b"CONNECT":
         return FrontRefusal.CONNECT
+    target = origin_form(reader.target)
     if target is None:
         return FrontRefusal.TARGET
-    keeps_alive = version == "1.1" and not (
-        "connection" in fields and "close" in _tokens(fields["connection"])
-    )
+    keeps_alive = version == "1.1"
+    if "connection" in fields and "close" in _tokens(fields["connection"]):
+        keeps_alive = False
     return Head(method.decode("ascii"), target, version, fields, reader.lines, body_bytes, keeps_alive)
 
 
