@@ -79,7 +79,7 @@ async def connect_tls(
 
 
 async def read_to_the_end(stream: trio.SSLStream[trio.SocketStream]) -> bytes:
-    found: list[bytes] = []
+    found: list[bytes | bytearray] = []
     with contextlib.suppress(trio.BrokenResourceError):
         while data := await stream.receive_some():
             found.append(data)
