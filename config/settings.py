@@ -99,6 +99,7 @@ class PaymentSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     gateway: bounds.Gateway = "sandbox"
     box_office: bool = False
+    void_on_dispute: bool = False
     freeze_seconds: bounds.FreezeSeconds = 60
     timeout_seconds: bounds.GatewaySeconds = 20
     capture_retry_seconds: bounds.RetrySeconds = 5

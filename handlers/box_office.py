@@ -169,6 +169,7 @@ def _shown(services: Services, reader: Reader, event_id: EventId, order: OrderRe
         created_at=time_text(order.created_at_ms),
         cancelled_at=optional_time(order.cancelled_at_ms),
         refund_amount=money(order.refund_minor, currency) if is_over or order.refund_minor else None,
+        money_due=order.owed_at_till and not is_over,
     )
 
 

@@ -28,13 +28,12 @@ from storage.engine import Reader, Snapshot, Transaction
 from storage.schema.ids import EventId, SeatNumber, seat_number_of
 from storage.schema.layout import EVENT, SALE, event_partition, list_events
 from storage.schema.records import CountRecord, EventRecord, SaleRecord
+from ticketd.domain.event_cancellation import CancelEvent, EventCancelled, cancel_event
 from ticketd.domain.events import (
-    CancelEvent,
     DeleteEvent,
     PutEvent,
     PutEventResult,
     PutOutcome,
-    cancel_event,
     delete_event,
     event_command_partitions,
     event_plan,
@@ -88,20 +87,30 @@ async def list_operator_events(services: Services, call: AnyCall) -> Reply:
 async def cancel_operator_event(services: Services, call: AnyCall) -> Reply:
     """200: the event's sale has ended for good, also if it had before. Refuses EVENT_NOT_FOUND.
 
-    Nobody can join its room or reserve its seats any more. Orders that were placed before stay as they are: giving the
-    money of all of them back comes with a later release.
+    Nobody can join its room or reserve its seats any more; its orders and holds are ended one after another from now
+    on. Asked again, the answer tells how far that has come.
     """
     event_id = EventId(call.path_id("event_id", ErrorCode.EVENT_NOT_FOUND))
     decide = audited(
         call,
         ("event.cancel", str(event_id)),
         partial(cancel_event, command=CancelEvent(event_id)),
-        lambda changed: NOTHING_TOLD if changed else None,
+        lambda cancelled: NOTHING_TOLD if cancelled.changed else None,
     )
     partitions = event_command_partitions(event_id)
 
-    def render(_: bool) -> Reply:
-        return answer(EventCancelledAnswer(event_id=event_id, availability="CANCELLED"))
+    def render(cancelled: EventCancelled) -> Reply:
+        progress = cancelled.progress
+        return answer(
+            EventCancelledAnswer(
+                event_id=event_id,
+                availability="CANCELLED",
+                orders_ended=progress.orders_ended,
+                orders_at_tills=progress.orders_at_tills,
+                holds_ended=progress.holds_ended,
+                done=progress.done_at_ms is not None,
+            )
+        )
 
     decision = Decision("cancel_event", partitions, decide, render, may_use_reserve=True)
     return await commit(services, call, decision)

@@ -26,7 +26,7 @@ from storage.schema.movements import MovementRecord
 from ticketd.domain.ledger import LedgerPlace, movements_between
 from ticketd.domain.sales import load_sale
 from ticketd.errors import ErrorCode, Refusal
-from ticketd.ports.payments import GatewayUnavailable, PaymentSnapshot
+from ticketd.ports.payments import DisputeSnapshot, GatewayUnavailable, PaymentSnapshot
 from ticketd.tasks.reconciling import Reconciler, Verdict
 
 _FOR_EVER_MS = 1 << 47
@@ -100,7 +100,10 @@ def _reconciler(services: Services) -> Reconciler:
     async def fetch(payment_ref: str) -> PaymentSnapshot | None:
         return await services.payments.call_gateway(lambda: services.gateway.fetch(payment_ref))
 
-    return Reconciler(services.engine, fetch)
+    async def fetch_disputes(payment_ref: str) -> tuple[DisputeSnapshot, ...]:
+        return await services.payments.call_gateway(lambda: services.gateway.disputes_of(payment_ref))
+
+    return Reconciler(services.engine, fetch, fetch_disputes)
 
 
 def _unavailable(trouble: GatewayUnavailable) -> Refusal:

@@ -31,6 +31,7 @@ from storage.keys import prefix_range, unpack_parts
 from storage.schema.ids import EventId, OrderId
 from storage.schema.layout import AUDIT, EVENT_OF_ORDER, ORDERS, SYSTEM, event_partition
 from storage.schema.records import AuditRecord, OrderRecord
+from storage.schema.states import OrderState
 from storage.writer import WritingEngine
 from ticketd.domain.hoarding import count_cooldowns
 from ticketd.domain.ledger import Balance, read_balance
@@ -167,6 +168,9 @@ def operator_order(event_id: EventId, order: OrderRecord, balance: Balance) -> O
         refund_amount=money(order.refund_minor, order.currency),
         captured=money(balance.captured_minor, order.currency),
         refunded=money(balance.refunded_minor, order.currency),
+        disputed=money(balance.disputed_minor, order.currency),
+        dispute=None if order.dispute is None else order.dispute.value,
+        owed_at_till=order.owed_at_till and order.state is OrderState.CONFIRMED,
         created_at=time_text(order.created_at_ms),
         confirmed_at=optional_time(order.confirmed_at_ms),
         cancelled_at=optional_time(order.cancelled_at_ms),

@@ -1,4 +1,4 @@
-"""The operator's refunds, of whole orders and of single tickets, and an order as the operator sees it with them."""
+"""The operator's refunds, of whole orders and of single tickets, and an order as the operator sees it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from handlers.commit import Decision, commit
 from handlers.operator_deeds import audited
 from handlers.operator_records import operator_order
 from handlers.services import Services
-from handlers.wire.operator import OperatorOrderDetails, RefundAnswer, RefundBody
+from handlers.wire.operator import DisputeAnswer, OperatorOrderDetails, RefundAnswer, RefundBody
 from storage.engine import Reader, Transaction
+from storage.schema.disputes import DisputeRecord
 from storage.schema.ids import EventId, OrderId, RefundId, TicketId
 from storage.schema.layout import EVENT_OF_ORDER, SYSTEM, event_partition
 from storage.schema.refunds import RefundRecord
 from storage.schema.states import RefundState
+from ticketd.domain.disputes import list_disputes
 from ticketd.domain.ledger import read_balance
 from ticketd.domain.order_book import load_order
 from ticketd.domain.refund_amounts import list_refunds_asked
@@ -61,18 +63,20 @@ async def refund_order(services: Services, call: Call[RefundBody]) -> Reply:
 
 
 async def get_operator_order(services: Services, call: AnyCall) -> Reply:
-    """200 with the order and its refunds. Refuses ORDER_NOT_FOUND."""
+    """200 with the order, its refunds and its disputes. Refuses ORDER_NOT_FOUND."""
     order_id = OrderId(call.path_id("order_id", ErrorCode.ORDER_NOT_FOUND))
     with services.engine.snapshot() as view:
         event_id = _event_of(view, order_id)
         order = load_order(view, event_id, order_id)
         refunds = list_refunds_asked(view, event_id, order)
+        disputes = list_disputes(view, event_id, order_id)
         shown = operator_order(event_id, order, read_balance(view, event_id, order_id))
     return answer(
         OperatorOrderDetails(
             **msgspec.structs.asdict(shown),
             refunds=[_refund(refund, order.currency) for refund in refunds],
             refunds_refused=sum(refund.state is RefundState.REFUSED for refund in refunds),
+            disputes=[_dispute(dispute, order.currency) for dispute in disputes],
         )
     )
 
@@ -99,6 +103,19 @@ def _refund(refund: RefundRecord, currency: str) -> RefundAnswer:
         problem=refund.problem,
         asked_at=time_text(refund.asked_at_ms),
         ended_at=optional_time(refund.ended_at_ms),
+    )
+
+
+def _dispute(dispute: DisputeRecord, currency: str) -> DisputeAnswer:
+    return DisputeAnswer(
+        dispute_id=dispute.dispute_ref,
+        status=dispute.state.value,
+        amount=money(dispute.amount_minor, currency),
+        currency=currency,
+        reason=dispute.reason,
+        voided_tickets=list(dispute.voided),
+        seen_at=time_text(dispute.seen_at_ms),
+        ended_at=optional_time(dispute.ended_at_ms),
     )
 
 

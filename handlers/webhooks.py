@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 import msgspec
-import structlog
 
 from handlers.answers import answer
 from handlers.call import AnyCall, Reply, parse_uuid
@@ -20,15 +19,11 @@ from ticketd.errors import ErrorCode, Refusal
 
 _DISPUTES: Final = "charge.dispute."
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
 
 class _Subject(msgspec.Struct, frozen=True):
     """What an event is about: a payment, a charge, a dispute."""
 
-    id: str = ""
     metadata: dict[str, str] | None = None
-    payment_intent: str | None = None
 
 
 class _Data(msgspec.Struct, frozen=True):
@@ -55,11 +50,6 @@ async def receive_stripe_event(services: Services, call: AnyCall) -> Reply:
     if not is_signed(secret, signature, call.raw, services.clock.now_ms()):
         raise Refusal(ErrorCode.INVALID_REQUEST, details={"header": "Stripe-Signature"})
     event = _read(call.raw)
-    if event.type.startswith(_DISPUTES):
-        subject = event.data.object
-        _log.error(
-            "a payment is disputed", kind=event.type, dispute=subject.id, payment_ref=subject.payment_intent
-        )
     order_id = _order_of(event)
     heed = HeedEvent(
         gateway="stripe",
@@ -70,7 +60,10 @@ async def receive_stripe_event(services: Services, call: AnyCall) -> Reply:
     command = Command(
         "heed_event", event_partitions(heed), lambda tx: heed_event(tx, heed), may_use_reserve=True
     )
-    await services.engine.submit(command)
+    is_new = (await services.engine.submit(command)).result
+    if is_new and event.type.startswith(_DISPUTES):
+        # It names no order: the gateway is asked which disputes there are.
+        services.payments.disputes.look_soon()
     return answer(WebhookTaken(received=True))
 
 

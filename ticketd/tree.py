@@ -2,8 +2,8 @@
 
     signals and the end
     └─ writer                the pinned thread; ends last, once it has committed what was asked of it
-       └─ tasks              time · rooms · holds · payments · pacing · transfers · mails · housekeeping · realtime ·
-       │                  the gateway
+       └─ tasks              time · rooms · holds · payments · disputes · cancelled events · pacing · transfers ·
+       │                  mails · housekeeping · realtime · the gateway
           └─ listeners       operator · public: they start last and stop first
 
 A task that fails takes the whole tree with it: a half-dead daemon that still answers is the worst state there is. Where
@@ -55,6 +55,7 @@ from ticketd.outside import open_outside
 from ticketd.places import SOCKET_FILE
 from ticketd.ports.mail import Mailer
 from ticketd.realtime.hub import run_realtime
+from ticketd.tasks.cancellations import event_cancellation
 from ticketd.tasks.deadlines import run_due_work
 from ticketd.tasks.holds import hold_expiry
 from ticketd.tasks.housekeeping import run_housekeeping
@@ -190,6 +191,8 @@ async def run_tasks(
         await nursery.start(run_rooms, engine, clock)
         await nursery.start(run_due_work, engine, clock, hold_expiry(engine, lapse_limits))
         await nursery.start(services.payments.run)
+        await nursery.start(services.payments.disputes.run)
+        await nursery.start(run_due_work, engine, clock, event_cancellation(engine))
         await nursery.start(run_due_work, engine, clock, transfer_expiry(engine))
         await nursery.start(run_due_work, engine, clock, mail_delivery(engine, mailer))
         await nursery.start(run_housekeeping, engine, clock, services.settings)

@@ -97,7 +97,8 @@ class TillPaid(AnswerBody, frozen=True, kw_only=True):
 
 
 class TillSale(AnswerBody, frozen=True, kw_only=True):
-    """A sale of a till. ``status`` is CONFIRMED, or CANCELLED once all of it was given back."""
+    """A sale of a till. ``status`` is CONFIRMED, or CANCELLED once all of it was given back. ``money_due``: the event
+    was cancelled, its tickets are void, and the buyer is to have the money back at the till."""
 
     order_id: UUID
     event_id: UUID
@@ -114,3 +115,4 @@ class TillSale(AnswerBody, frozen=True, kw_only=True):
     created_at: Time
     cancelled_at: Time | None = None
     refund_amount: Money | None = None
+    money_due: bool = False

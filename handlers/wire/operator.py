@@ -34,10 +34,16 @@ class EventPutAnswer(AnswerBody, frozen=True, kw_only=True):
 
 
 class EventCancelledAnswer(AnswerBody, frozen=True, kw_only=True):
-    """An event whose sale has ended for good. Orders that were placed before are not refunded by it."""
+    """An event whose sale has ended for good, and how far the ending of what was sold has come: ``orders_ended`` are
+    cancelled and their money is due back, ``orders_at_tills`` have it back at the till that sold them, ``holds_ended``
+    were not paid yet. ``done``: no order and no hold is left; the gateway may have refunds to make still."""
 
     event_id: UUID
     availability: Literal["CANCELLED"]
+    orders_ended: int
+    orders_at_tills: int
+    holds_ended: int
+    done: bool
 
 
 class SeatCounts(AnswerBody, frozen=True, kw_only=True):
@@ -132,8 +138,10 @@ class OperatorOrdersQuery(PageQuery, frozen=True, kw_only=True):
 
 class OperatorOrder(AnswerBody, frozen=True, kw_only=True):
     """An order as the operator sees it. ``status`` is INTENT while the gateway's first answer is outstanding.
-    ``refund_amount`` is what is due back; ``captured`` and ``refunded`` are what the ledger says was taken and given
-    back."""
+    ``refund_amount`` is what is due back; ``captured``, ``refunded`` and ``disputed`` are what the ledger says was
+    taken, given back, and is with the buyer's bank. ``dispute`` is INQUIRY, CLOSED, OPEN, WON or LOST, null without
+    one; of several, the state that weighs most. ``owed_at_till``: the event was cancelled, and the till that sold the
+    tickets has to give the money back."""
 
     order_id: UUID
     event_id: UUID
@@ -147,6 +155,9 @@ class OperatorOrder(AnswerBody, frozen=True, kw_only=True):
     refund_amount: Money
     captured: Money
     refunded: Money
+    disputed: Money
+    dispute: str | None
+    owed_at_till: bool
     created_at: Time
     confirmed_at: Time | None
     cancelled_at: Time | None
@@ -202,11 +213,26 @@ class RefundAnswer(AnswerBody, frozen=True, kw_only=True):
     ended_at: Time | None
 
 
+class DisputeAnswer(AnswerBody, frozen=True, kw_only=True):
+    """A dispute by the buyer's bank; ``reason`` is the gateway's word. ``voided_tickets`` ended because of it."""
+
+    dispute_id: str
+    status: Literal["INQUIRY", "CLOSED", "OPEN", "WON", "LOST"]
+    amount: Money
+    currency: str
+    reason: str
+    voided_tickets: list[UUID]
+    seen_at: Time
+    ended_at: Time | None
+
+
 class OperatorOrderDetails(OperatorOrder, frozen=True, kw_only=True):
-    """An order with its refunds, oldest first. ``refunds_refused`` counts those that the gateway refused."""
+    """An order with its refunds and its disputes, oldest first. ``refunds_refused`` counts the refunds that the gateway
+    refused."""
 
     refunds: list[RefundAnswer]
     refunds_refused: int
+    disputes: list[DisputeAnswer]
 
 
 class AuditEntry(AnswerBody, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ from typing import Final
 from uuid import UUID
 
 from storage.engine import Partition, Reader
+from storage.schema.cancellations import CancellationRecord
+from storage.schema.disputes import DisputeRecord
 from storage.schema.ids import EntryId, EventId, OrderId, TicketId, UserId
 from storage.schema.movements import MovementRecord
 from storage.schema.records import (
@@ -120,6 +122,8 @@ MOVEMENT_TIMES: Final = Index(39, "movement_times")  # (at_ms, order_id, number)
 REFUNDS: Final = Table(47, "refunds", RefundRecord)  # (order_id, refund_id)
 ASKED_REFUNDS: Final = Index(48, "asked_refunds")  # (order_id, refund_id): of tickets, and not made yet
 RECEIPTS: Final = Table(60, "receipts", OrderId)  # (key_id, method, receipt): what a till was paid against it
+DISPUTES: Final = Table(61, "disputes", DisputeRecord)  # (order_id, dispute_ref)
+CANCELLATION: Final = Table(62, "cancellation", CancellationRecord)  # ()
 
 # --- any partition: outcomes of idempotent requests ---
 OUTCOMES: Final = Table(50, "outcomes", OutcomeRecord)  # (digest)

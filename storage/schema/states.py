@@ -80,6 +80,18 @@ class RefundState(enum.StrEnum):
     REFUSED = "REFUSED"
 
 
+class DisputeState(enum.StrEnum):
+    """A buyer's bank asks for the money back. INQUIRY: it only asks for reasons, and CLOSED is the end of that; no
+    money moves. OPEN: it has taken the money until it has decided. WON: it has given it back to the seller. LOST: the
+    buyer keeps it."""
+
+    INQUIRY = "INQUIRY"
+    CLOSED = "CLOSED"
+    OPEN = "OPEN"
+    WON = "WON"
+    LOST = "LOST"
+
+
 class TicketState(enum.StrEnum):
     """One ticket. TRANSFERRED: it lives on as the recipient's ticket, with another code."""
 
@@ -163,6 +175,18 @@ REFUND_MOVES: Final[Mapping[RefundState, frozenset[RefundState]]] = {
     RefundState.REFUSED: frozenset(),
 }
 
+DISPUTE_MOVES: Final[Mapping[DisputeState, frozenset[DisputeState]]] = {
+    # Whoever asks seldom may find that it was decided meanwhile.
+    DisputeState.INQUIRY: frozenset(
+        {DisputeState.CLOSED, DisputeState.OPEN, DisputeState.WON, DisputeState.LOST}
+    ),
+    DisputeState.CLOSED: frozenset({DisputeState.OPEN, DisputeState.WON, DisputeState.LOST}),
+    DisputeState.OPEN: frozenset({DisputeState.WON, DisputeState.LOST}),
+    DisputeState.WON: frozenset(),
+    # A bank may think better of it.
+    DisputeState.LOST: frozenset({DisputeState.WON}),
+}
+
 TICKET_MOVES: Final[Mapping[TicketState, frozenset[TicketState]]] = {
     TicketState.ACTIVE: frozenset({TicketState.TRANSFER_PENDING, TicketState.USED, TicketState.VOID}),
     TicketState.TRANSFER_PENDING: frozenset(
@@ -171,7 +195,8 @@ TICKET_MOVES: Final[Mapping[TicketState, frozenset[TicketState]]] = {
     TicketState.TRANSFERRED: frozenset(),
     # An operator may refund even a ticket that was used.
     TicketState.USED: frozenset({TicketState.VOID}),
-    TicketState.VOID: frozenset(),
+    # The dispute that it was voided for was won.
+    TicketState.VOID: frozenset({TicketState.ACTIVE}),
 }
 
 TRANSFER_MOVES: Final[Mapping[TransferState, frozenset[TransferState]]] = {

@@ -13,6 +13,8 @@ from uuid import UUID
 
 from storage.engine import Partition, Reader
 from storage.keys import Part
+from storage.schema.cancellations import CancellationRecord
+from storage.schema.disputes import DisputeRecord
 from storage.schema.ids import (
     EntryId,
     EventId,
@@ -25,6 +27,8 @@ from storage.schema.ids import (
     row_and_position,
 )
 from storage.schema.layout import (
+    CANCELLATION,
+    DISPUTES,
     DRAW,
     ENTRIES,
     EVENT,
@@ -154,6 +158,18 @@ class EventContents:
         for _, refund in REFUNDS.scan(self.reader, self.partition):
             found.setdefault(refund.order_id, []).append(refund)
         return found
+
+    @cached_property
+    def disputes(self) -> dict[OrderId, list[DisputeRecord]]:
+        """The disputes of payments, by their order."""
+        found: dict[OrderId, list[DisputeRecord]] = {}
+        for _, dispute in DISPUTES.scan(self.reader, self.partition):
+            found.setdefault(dispute.order_id, []).append(dispute)
+        return found
+
+    @cached_property
+    def cancellation(self) -> CancellationRecord | None:
+        return CANCELLATION.get(self.reader, self.partition)
 
     @cached_property
     def tickets(self) -> dict[TicketId, TicketRecord]:

@@ -17,7 +17,7 @@ from storage.partitions import partitions, stray_keys
 from storage.schema.ids import EventId, UserId
 from storage.schema.layout import BUYER_PREFIX, SYSTEM, buyer_partition, event_of, event_partition
 from storage.schema.tables import RecordUnreadable
-from storage.verify import draws, hoarding, ledger, orders, plan, refunds, room, seats, tickets
+from storage.verify import disputes, draws, hoarding, ledger, orders, plan, refunds, room, seats, tickets
 from storage.verify.change_log import check_change_log
 from storage.verify.contents import EventContents
 from storage.verify.problem import Problem
@@ -80,6 +80,8 @@ EVENT_CHECKS: Final[tuple[EventCheck, ...]] = (
     refunds.check_refunds_of_orders,
     refunds.check_asked_refunds,
     refunds.check_refunds_in_ledger,
+    disputes.check_disputes,
+    disputes.check_cancellation,
     tickets.check_tickets_of_orders,
     tickets.check_ticket_lines,
     tickets.check_transfer_states,

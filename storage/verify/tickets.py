@@ -18,8 +18,8 @@ from storage.schema.layout import (
     SYSTEM,
     buyer_partition,
 )
-from storage.schema.records import TicketRecord, TransferRecord
-from storage.schema.states import OrderState, TicketState, TransferState
+from storage.schema.records import OrderRecord, TicketRecord, TransferRecord
+from storage.schema.states import DisputeState, OrderState, TicketState, TransferState
 from storage.verify.contents import EventContents
 from storage.verify.problem import Problem
 
@@ -30,7 +30,8 @@ _TICKETED: Final = frozenset({OrderState.CONFIRMED, OrderState.CANCELLED})
 
 
 def check_tickets_of_orders(event: EventContents) -> Iterator[Problem]:
-    """Each seat of a confirmed order has one ticket that is good or was used; no other order has one that is good."""
+    """Each seat of a confirmed order has one ticket that is good or was used, but for those that ended by a dispute or
+    with their event; no other order has one that is good."""
     good: Counter[tuple[OrderId, SeatNumber]] = Counter()
     used: Counter[tuple[OrderId, SeatNumber]] = Counter()
     for ticket in event.tickets.values():
@@ -42,7 +43,7 @@ def check_tickets_of_orders(event: EventContents) -> Iterator[Problem]:
         good[place] += ticket.state in _VALID
         used[place] += ticket.state is TicketState.USED
     for order in event.orders.values():
-        kept = frozenset(order.kept_seats)
+        kept = frozenset(order.kept_seats) - _ended_seats(event, order)
         for seat in order.seats:
             place = (order.order_id, seat)
             has_ticket = order.state is OrderState.CONFIRMED and seat in kept
@@ -53,6 +54,19 @@ def check_tickets_of_orders(event: EventContents) -> Iterator[Problem]:
                     f"{used[place]} used ones"
                 )
                 yield event.problem("one-good-ticket-a-seat", f"order {order.order_id}", text)
+
+
+def _ended_seats(event: EventContents, order: OrderRecord) -> frozenset[SeatNumber]:
+    """Seats that a confirmed order has still, and whose tickets are dead all the same."""
+    if order.owed_at_till:
+        return frozenset(order.seats)
+    voided = {
+        ticket_id
+        for dispute in event.disputes.get(order.order_id, ())
+        if dispute.state is not DisputeState.WON
+        for ticket_id in dispute.voided
+    }
+    return frozenset(event.tickets[ticket_id].seat for ticket_id in voided & event.tickets.keys())
 
 
 def check_ticket_lines(event: EventContents) -> Iterator[Problem]:

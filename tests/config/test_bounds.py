@@ -138,6 +138,7 @@ def test_a_value_of_a_wrong_type_is_refused(name: str) -> None:
     switches = {
         "server.metrics_public",
         "payments.box_office",
+        "payments.void_on_dispute",
         "rate_limits.enabled",
         "rooms.slow_on_payment_trouble",
     }

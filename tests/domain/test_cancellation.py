@@ -11,7 +11,7 @@ from storage.schema.states import OrderState, PaymentState, ReservationState, Se
 from tests.domain.inventory_stage import DATE_MS, EVENT_ID, HOLD_MS, OPENS_MS
 from tests.domain.order_stage import OrderStage, orders
 from tests.domain.refusals import refused
-from ticketd.domain.events import CancelEvent, cancel_event
+from ticketd.domain.event_cancellation import CancelEvent, cancel_event
 from ticketd.domain.refund_amounts import rest_minor
 from ticketd.errors import ErrorCode
 

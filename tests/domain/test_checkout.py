@@ -25,7 +25,7 @@ from tests.domain.order_stage import (
 )
 from tests.domain.refusals import refused
 from ticketd.domain.checkout import BeginCheckout, begin_checkout
-from ticketd.domain.events import CancelEvent, cancel_event
+from ticketd.domain.event_cancellation import CancelEvent, cancel_event
 from ticketd.errors import ErrorCode
 
 REPLY = ReplyPlace(digest=b"d" * 32, fingerprint=b"f" * 32, request_id="r-1")
@@ -156,12 +156,21 @@ async def test_nobody_pays_for_an_event_that_was_cancelled(tmp_path: Path) -> No
         assert stage.reservation(hold.reservation_id).state is ReservationState.HELD
 
 
-async def test_what_was_begun_before_the_event_was_cancelled_is_seen_through(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "payment"),
+    [("authorised", PaymentState.AUTHORIZED), ("action", PaymentState.REQUIRES_ACTION)],
+)
+async def test_what_was_begun_before_the_event_was_cancelled_is_sold_to_nobody(
+    tmp_path: Path, said: str, payment: PaymentState
+) -> None:
     async with orders(tmp_path) as stage:
         hold = await hold_of(stage, "Floor/A/1")
         await stage.begin(1, hold)
         await stage.run(lambda tx: cancel_event(tx, CancelEvent(EVENT_ID)))
-        assert (await stage.take("authorised")).state is OrderState.PENDING
+        order = await stage.take(said)
+        assert (order.state, order.payment_state) == (OrderState.FAILED, payment)
+        assert order.due_at_ms == stage.clock.at_ms, "its money is freed"
+        assert stage.reservation(hold.reservation_id).state is ReservationState.HELD
 
 
 async def test_a_second_try_of_the_same_request_is_told_to_wait(tmp_path: Path) -> None:

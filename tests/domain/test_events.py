@@ -25,13 +25,12 @@ from tests.domain.inventory_stage import (
     user_id,
 )
 from tests.domain.refusals import refused
+from ticketd.domain.event_cancellation import CancelEvent, cancel_event
 from ticketd.domain.events import (
     MAX_SEATS_TOLD,
-    CancelEvent,
     DeleteEvent,
     PutEventResult,
     PutOutcome,
-    cancel_event,
     delete_event,
     event_command_partitions,
     event_plan,
@@ -283,7 +282,7 @@ async def test_a_cancelled_event_stays_cancelled(tmp_path: Path) -> None:
         )
         await stage.put(make_plan())
         for changes in (True, False):
-            assert await stage.run(lambda tx: cancel_event(tx, CancelEvent(EVENT_ID))) is changes
+            assert await stage.run(lambda tx: cancel_event(tx, CancelEvent(EVENT_ID)).changed) is changes
             assert stage.changes == [EventPut(event_id=EVENT_ID)] * 2
         assert (await stage.put(make_plan())).outcome is PutOutcome.UNCHANGED
         await stage.put(make_plan(name="Another Night"))

@@ -10,7 +10,7 @@ from storage.schema.records import PurchaseRecord
 from storage.schema.states import OrderState, PaymentState, ReservationState, SeatState
 from tests.domain.inventory_stage import DATE_MS, EVENT_ID
 from tests.domain.order_stage import OrderStage, orders
-from ticketd.domain.events import CancelEvent, cancel_event
+from ticketd.domain.event_cancellation import CancelEvent, cancel_event
 
 SOLD = (OrderState.PENDING, PaymentState.AUTHORIZED)
 GIVEN_UP = (OrderState.FAILED, PaymentState.AUTHORIZED)

@@ -23,7 +23,7 @@ from tests.domain.inventory_stage import (
     user_id,
 )
 from tests.domain.refusals import refused
-from ticketd.domain.events import CancelEvent, cancel_event
+from ticketd.domain.event_cancellation import CancelEvent, cancel_event
 from ticketd.domain.reservations import (
     ReserveSeats,
     find_reservation,

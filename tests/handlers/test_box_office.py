@@ -21,8 +21,9 @@ from tests.handlers.sale_stage import open_plan, unknown_id
 from tests.handlers.ticket_box import FRIEND, accept
 from tests.handlers.till_stage import SALES, TillStage, open_till, till_settings
 from tests.support.daemon import START_MS, Answer
+from tests.support.verified import assert_verified
 from ticketd.credentials.api_keys import Scope
-from ticketd.domain.events import CancelEvent, cancel_event
+from ticketd.domain.event_cancellation import CancelEvent, cancel_event
 from ticketd.domain.ticket_book import load_ticket, move_ticket
 from ticketd.tasks.reconciling import Reconciler, Verdict
 from ticketd.tickets.code import verify_ticket_code
@@ -205,6 +206,43 @@ async def test_an_event_that_is_cancelled_is_not_sold(tmp_path: Path) -> None:
         answer = await stage.till.post(SALES, stage.sale("Floor/A/1"))
         assert (answer.status, answer.code) == (410, "SALE_ENDED")
         assert answer.json["error"]["details"] == {"reason": "CANCELLED"}
+
+
+@pytest.mark.parametrize("parts", [True, False])
+async def test_a_till_gives_back_by_hand_what_it_sold_of_an_event_that_is_cancelled(
+    tmp_path: Path, parts: bool
+) -> None:
+    async with open_till(tmp_path, open_plan(refund_fees=False)) as stage:
+        sold = await stage.sell("Floor/A/1", "Floor/A/2", receipt="R-1")
+        tickets = [ticket["ticket_id"] for ticket in sold["tickets"]]
+        await use(stage, TicketId(UUID(tickets[0])))
+        operator = stage.daemon.operator()
+        assert (await operator.post(f"/v1/operator/events/{EVENT_ID}/cancel")).status == 200
+        await trio.testing.wait_all_tasks_blocked()
+        progress = (await operator.post(f"/v1/operator/events/{EVENT_ID}/cancel")).json
+        assert (progress["orders_ended"], progress["orders_at_tills"], progress["done"]) == (0, 1, True)
+        shown = (await stage.till.get(f"{SALES}/{sold['order_id']}")).json
+        assert (shown["status"], shown["money_due"]) == ("CONFIRMED", True)
+        assert {ticket["status"] for ticket in shown["tickets"]} == {"VOID"}
+        seen = (await operator.get(f"/v1/operator/orders/{sold['order_id']}")).json
+        assert seen["owed_at_till"] is True
+        assert_verified(stage.daemon)
+
+        if parts:
+            wish = {"receipt": "B-1", "ticket_ids": tickets[:1]}
+            one = await stage.till.post(f"{SALES}/{sold['order_id']}/refund", wish)
+            assert (one.json["status"], one.json["money_due"], one.json["refund_amount"]) == (
+                "CONFIRMED",
+                True,
+                620,
+            )
+            assert_verified(stage.daemon)
+        back = await stage.refund(sold["order_id"], "B-2")
+        assert (back.json["status"], back.json["money_due"]) == ("CANCELLED", False)
+        assert back.json["refund_amount"] == 1240, "fees too, whatever the event keeps"
+        seen = (await operator.get(f"/v1/operator/orders/{sold['order_id']}")).json
+        assert (seen["owed_at_till"], seen["refunded"]) == (False, 1240)
+        assert_verified(stage.daemon)
 
 
 async def test_a_refund_gives_all_back_in_one_commit(tmp_path: Path) -> None:
@@ -418,7 +456,9 @@ async def test_no_gateway_is_asked_when_the_ledger_is_held_against_it(tmp_path: 
 
     async with open_till(tmp_path) as stage:
         sold = await stage.sell("Floor/A/1")
-        reconciler = Reconciler(stage.daemon.services.engine, fetch)
+        reconciler = Reconciler(
+            stage.daemon.services.engine, fetch, stage.daemon.services.gateway.disputes_of
+        )
         assert await reconciler.compare_order(EVENT_ID, OrderId(UUID(sold["order_id"]))) == Verdict()
 
 

@@ -12,7 +12,7 @@ from storage.schema.layout import event_partition
 from tests.domain.inventory_stage import EVENT_ID, make_plan, rich_plan, tier_id
 from tests.handlers.sale_stage import SaleStage, open_plan, open_sale, unknown_id
 from tests.support.daemon import START_MS
-from ticketd.domain.events import CancelEvent, cancel_event
+from ticketd.domain.event_cancellation import CancelEvent, cancel_event
 from ticketd.event_file.plan import RoomPlan
 
 

@@ -19,7 +19,7 @@ from tests.domain.inventory_stage import EVENT_ID, section_id, tier_id, user_id
 from tests.handlers.sale_stage import SaleStage, open_plan, open_sale, unknown_id
 from tests.support.daemon import START_MS, Client
 from tests.support.verified import assert_verified
-from ticketd.domain.events import CancelEvent, cancel_event
+from ticketd.domain.event_cancellation import CancelEvent, cancel_event
 from ticketd.domain.reservations import freeze_reservation, sell_reservation
 from ticketd.event_file.plan import RowPlan, SeatPlan, SectionPlan
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+import trio
 
 from handlers.call import ListenerKind
 from storage.schema.ids import EventId
@@ -206,17 +207,23 @@ async def test_an_event_of_which_only_payments_failed_is_deleted(stage: Operator
     assert_verified(stage.daemon)
 
 
-async def test_an_event_is_cancelled_for_good_and_its_orders_stay(stage: OperatorStage) -> None:
+async def test_an_event_is_cancelled_for_good_and_what_was_sold_of_it_ends(stage: OperatorStage) -> None:
     await stage.put()
     seats = await stage.seat_ids()
-    await stage.order(seats[0])
+    order_id = (await stage.order(seats[0]))["order_id"]
+    await trio.sleep(60)
     buyer, user = await enter(stage.daemon, EventId(EVENT))
-    for _ in range(2):
+    progress = {"orders_ended": 0, "orders_at_tills": 0, "holds_ended": 0, "done": False}
+    for ended in (progress, {**progress, "orders_ended": 1, "done": True}):
         cancelled = await stage.operator.post(f"/v1/operator/events/{EVENT}/cancel")
         assert cancelled.status == 200
-        assert cancelled.json == {"event_id": str(EVENT), "availability": "CANCELLED"}
+        assert cancelled.json == {"event_id": str(EVENT), "availability": "CANCELLED", **ended}
+        await trio.sleep(60)
+        order = (await stage.operator.get(f"/v1/operator/orders/{order_id}")).json
+        assert (order["status"], order["payment_status"]) == ("CANCELLED", "REFUNDED")
+        assert (order["refunded"], order["owed_at_till"]) == (order["captured"], False)
     (listed,) = (await stage.operator.get("/v1/operator/events")).json["events"]
-    assert (listed["status"], listed["seats"]["sold"]) == ("CANCELLED", 1)
+    assert (listed["status"], listed["seats"]["sold"]) == ("CANCELLED", 0)
     shown = (await stage.daemon.client().get(f"/v1/events/{EVENT}")).json
     assert shown["sale_info"]["status"] == "CANCELLED"
     wish = {"event_id": str(EVENT), "user_id": str(user), "seat_ids": seats[1:2]}

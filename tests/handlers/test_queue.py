@@ -18,7 +18,7 @@ from tests.support.daemon import Answer, Client, Daemon, open_daemon
 from tests.support.events import NO_EVENT, arena_file, put_plan, room
 from tests.support.shopping import wait_for_order
 from ticketd.credentials.keyring import TokenKind
-from ticketd.domain.events import CancelEvent, cancel_event
+from ticketd.domain.event_cancellation import CancelEvent, cancel_event
 
 JOIN, STATUS, LEAVE = "/v1/queue/join", "/v1/queue/status", "/v1/queue/leave"
 KEY = {"idempotency-key": "the-first-key"}

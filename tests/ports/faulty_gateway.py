@@ -15,6 +15,8 @@ from ticketd.ports.payments import (
     AuthoriseOutcome,
     CaptureOutcome,
     Charge,
+    DisputePage,
+    DisputeSnapshot,
     GatewayUnavailable,
     MethodOutcome,
     MethodRequest,
@@ -152,3 +154,9 @@ class FaultyGateway:
 
     async def list_payments(self, since_ms: int, cursor: str | None = None) -> PaymentPage:
         return await self._pass_on("list_payments", None, lambda: self._inner.list_payments(since_ms, cursor))
+
+    async def disputes_of(self, payment_ref: str) -> tuple[DisputeSnapshot, ...]:
+        return await self._pass_on("disputes_of", None, lambda: self._inner.disputes_of(payment_ref))
+
+    async def list_disputes(self, since_ms: int, cursor: str | None = None) -> DisputePage:
+        return await self._pass_on("list_disputes", None, lambda: self._inner.list_disputes(since_ms, cursor))

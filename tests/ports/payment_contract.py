@@ -434,3 +434,13 @@ class PaymentContract:
         with pytest.raises(ValueError, match="at least 1"):
             await gateway.refund(payment_ref, amount_minor, new_key())
         assert (await snapshot(gateway, payment_ref)).refunded_minor == 0
+
+    async def test_there_are_no_disputes_of_what_nobody_disputes(self, gateway: PaymentGateway) -> None:
+        payment_ref = await capture(gateway)
+        assert not (await snapshot(gateway, payment_ref)).is_disputed
+        assert await gateway.disputes_of(payment_ref) == ()
+        assert await gateway.disputes_of("pi_unknown") == ()
+        page = await gateway.list_disputes(FAR_FUTURE_MS)
+        assert (page.disputes, page.next_cursor) == ((), None)
+        with pytest.raises(ValueError, match=r"cursor|disputes"):
+            await gateway.list_disputes(0, "dp_unknown")

@@ -25,6 +25,7 @@ import trio.testing
 from msgspec.structs import replace
 
 from storage.schema.ids import UserId
+from storage.schema.states import DisputeState
 from tests.ports.charges import (
     TOTAL_MINOR,
     add_card,
@@ -491,6 +492,42 @@ class TestLocalstripe:
         assert isinstance(added, CardAdded)
         outcome = await gateway.authorise(charge_of(added.gateway_method_ref), new_key())
         assert isinstance(outcome, Declined)
+
+
+async def test_disputes_from_the_inquiry_to_the_verdict(judge: JudgeProcess) -> None:
+    async with opened(judge.url) as gateway:
+        charge = charge_of(await add_card(gateway))
+        outcome = await gateway.authorise(charge, new_key())
+        assert isinstance(outcome, Authorised)
+        ref = outcome.payment_ref
+        await gateway.capture(ref, TOTAL_MINOR, new_key())
+        asked = judge.open_dispute(ref, amount=600, inquiry=True)
+        opened_ = judge.open_dispute(ref, amount=500, reason="general")
+        assert (await snapshot(gateway, ref)).is_disputed
+        first, second = await gateway.disputes_of(ref)
+        assert (first.dispute_ref, first.state, first.amount_minor) == (asked, DisputeState.INQUIRY, 600)
+        assert (second.dispute_ref, second.reason, second.currency) == (opened_, "general", "USD")
+        assert (second.payment_ref, second.order_id) == (ref, charge.order_id)
+        refused = RefundRefused(OperationRefusal.DISPUTED)
+        assert await gateway.refund(ref, 1_000, new_key()) == refused
+        judge.close_dispute(opened_, won=False)
+        assert (await gateway.disputes_of(ref))[1].state is DisputeState.LOST
+        assert await gateway.refund(ref, 1_000, new_key()) == refused
+        judge.close_dispute(opened_, won=True)
+        assert (await gateway.disputes_of(ref))[1].state is DisputeState.WON
+        assert isinstance(await gateway.refund(ref, 1_000, new_key()), Refunded)
+
+
+async def test_disputes_are_listed_page_by_page_newest_first(judge: JudgeProcess) -> None:
+    async with opened(judge.url) as gateway:
+        ref = await capture(gateway)
+        made = [judge.open_dispute(ref, amount=1) for _ in range(101)]
+        page = await gateway.list_disputes(0)
+        assert page.next_cursor == made[1]
+        rest = await gateway.list_disputes(0, page.next_cursor)
+        assert rest.next_cursor is None or rest.disputes[0].dispute_ref == made[0]
+        seen = [dispute.dispute_ref for dispute in page.disputes]
+        assert seen == made[:0:-1]
 
 
 @pytest.mark.skipif(

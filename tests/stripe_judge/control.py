@@ -16,7 +16,7 @@ from tests.stripe_judge.behaviour import Behaviour, Webhooks
 from tests.stripe_judge.call import Call, new_id
 from tests.stripe_judge.cards import CARDS
 from tests.stripe_judge.charging import end, expire_authorisations
-from tests.stripe_judge.disputes import close_dispute, open_dispute
+from tests.stripe_judge.disputes import WITH_BANK, close_dispute, open_dispute
 from tests.stripe_judge.judge import Judge
 from tests.stripe_judge.records import Charge, Dispute, Event, Intent, Record, Refund, Token
 from tests.stripe_judge.refunds import settle_refund
@@ -38,6 +38,7 @@ class DisputeOrder(Order, frozen=True, kw_only=True):
     payment_intent: str
     amount: int | None = None
     reason: str = "fraudulent"
+    inquiry: bool = False
 
 
 class Verdict(Order, frozen=True, kw_only=True):
@@ -144,7 +145,7 @@ def _line(store: Store, intent: Intent) -> LedgerLine:
         captured=sum(charge.captured for charge in good),
         refunded=sum(charge.refunded for charge in good),
         released=sum(charge.released for charge in good),
-        disputed=sum(dispute.amount for dispute in disputes if dispute.status != "won"),
+        disputed=sum(dispute.amount for dispute in disputes if dispute.status in WITH_BANK),
     )
 
 
@@ -199,7 +200,7 @@ def _open_dispute(call: Call, body: bytes) -> object:
         raise NotThere(f"nothing was taken of {intent.id}: it has a status of {intent.status}")
     charge = call.store.get(Charge, intent.charge)
     amount = charge.captured if order.amount is None else order.amount
-    return call.show(open_dispute(call, charge, amount, order.reason))
+    return call.show(open_dispute(call, charge, amount, order.reason, inquiry=order.inquiry))
 
 
 def _close_dispute(call: Call, body: bytes) -> object:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from tests.stripe_judge.call import Call, new_id
 from tests.stripe_judge.records import Charge, Dispute
 from tests.stripe_judge.refusals import Document
+from tests.stripe_judge.store import Wanted
+
+WITH_BANK: Final = frozenset({"needs_response", "under_review", "lost"})
 
 
-def open_dispute(call: Call, charge: Charge, amount: int, reason: str) -> Dispute:
-    """The bank takes so much of a captured charge."""
+def is_with_bank(call: Call, charge: Charge) -> bool:
+    """Whether a bank has the charge's money, so that nothing of it can be refunded."""
+    disputes = call.store.listed(Dispute, Wanted(intent=charge.intent))
+    return any(dispute.charge == charge.id and dispute.status in WITH_BANK for dispute in disputes)
+
+
+def open_dispute(call: Call, charge: Charge, amount: int, reason: str, *, inquiry: bool = False) -> Dispute:
+    """The bank takes so much of a captured charge; an inquiry only asks about it."""
     dispute = Dispute(
         id=new_id("dp_"),
         created=call.now,
@@ -19,12 +30,13 @@ def open_dispute(call: Call, charge: Charge, amount: int, reason: str) -> Disput
         charge=charge.id,
         intent=charge.intent,
         reason=reason,
-        status="needs_response",
+        status="warning_needs_response" if inquiry else "needs_response",
     )
     call.store.put(replace(charge, disputed=True))
     call.store.put(dispute)
     call.emit("charge.dispute.created", dispute)
-    call.emit("charge.dispute.funds_withdrawn", dispute)
+    if not inquiry:
+        call.emit("charge.dispute.funds_withdrawn", dispute)
     return dispute
 
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from tests.stripe_judge.call import Call, new_id
 from tests.stripe_judge.cards import CARDS
 from tests.stripe_judge.currencies import written
+from tests.stripe_judge.disputes import is_with_bank
 from tests.stripe_judge.records import Charge, Intent, Refund
 from tests.stripe_judge.refusals import Document, bad_request, wrong_state
 
@@ -15,7 +16,7 @@ def create_refund(call: Call) -> Document:
     """Gives back ``amount``, or all that is left."""
     charge = _charge_meant(call)
     left = charge.captured - charge.refunded
-    if charge.disputed:
+    if is_with_bank(call, charge):
         raise bad_request(
             f"Charge {charge.id} has been charged back; cannot issue a refund.", code="charge_disputed"
         )

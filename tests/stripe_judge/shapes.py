@@ -194,6 +194,7 @@ def _dispute(dispute: Dispute) -> Document:
         amount=dispute.amount,
         charge=dispute.charge,
         currency=dispute.currency,
+        is_charge_refundable=dispute.status.startswith("warning"),
         payment_intent=dispute.intent,
         reason=dispute.reason,
         status=dispute.status,

@@ -40,7 +40,7 @@ async def sell(stage: PaymentStage, *, cancel: bool = False) -> str:
 
 async def compare_all(stage: PaymentStage) -> list[DifferenceKind]:
     """What both ways of comparing find; that of the order first, which must find the same if it finds the payment."""
-    reconciler = Reconciler(stage.engine, stage.sandbox.fetch)
+    reconciler = Reconciler(stage.engine, stage.sandbox.fetch, stage.sandbox.disputes_of)
     listed = await list_all(stage.sandbox, since_ms=0)
     seen = [
         await reconciler.compare_seen(payment, reconciler.find_event(payment.order_id)) for payment in listed
@@ -91,7 +91,7 @@ async def test_a_payment_that_the_gateway_does_not_know(autojump_clock: MockCloc
         await sell(stage)
         lost = replace(stage.order(), payment_ref="pi_lost")
         await stage.decide(1, lambda tx: ORDERS.put(tx, lost, stage.partition, lost.order_id))
-        reconciler = Reconciler(stage.engine, stage.sandbox.fetch)
+        reconciler = Reconciler(stage.engine, stage.sandbox.fetch, stage.sandbox.disputes_of)
         (found,) = (await reconciler.compare_order(EVENT_ID, order_id(1))).differences
         assert (found.kind, found.payment_ref) == (D.UNKNOWN_AT_GATEWAY, "pi_lost")
 
@@ -133,7 +133,7 @@ async def test_an_order_under_way_may_differ_for_a_while(
         ref, changed_at_ms = stage.order().payment_ref, stage.order().trail[-1].at_ms
         assert ref is not None
         await stage.sandbox.capture(ref, stage.order().total_minor, "by hand")
-        reconciler = Reconciler(stage.engine, stage.sandbox.fetch)
+        reconciler = Reconciler(stage.engine, stage.sandbox.fetch, stage.sandbox.disputes_of)
         await stage.clock.wait_until_ms(changed_at_ms + UNDER_WAY_MS + late_ms)
         verdict = await reconciler.compare_order(EVENT_ID, order_id(1))
         assert [difference.kind for difference in verdict.differences] == found
@@ -153,10 +153,17 @@ async def test_an_order_that_moves_while_it_is_looked_at(autojump_clock: MockClo
             await stage.decide(1, lambda tx: ORDERS.put(tx, moved, stage.partition, moved.order_id))
 
         stale = replace(payment, captured_minor=0)
-        verdict = await Reconciler(stage.engine, fetch).compare_seen(stale, EVENT_ID)
+        verdict = await Reconciler(stage.engine, fetch, stage.sandbox.disputes_of).compare_seen(
+            stale, EVENT_ID
+        )
         assert (verdict, looks, payment.payment_ref) == (Verdict(under_way=True), 3, ref)
         # One that stands still is compared with what the gateway says now, not with what it said before.
-        assert await Reconciler(stage.engine, stage.sandbox.fetch).compare_seen(stale, EVENT_ID) == Verdict()
+        assert (
+            await Reconciler(stage.engine, stage.sandbox.fetch, stage.sandbox.disputes_of).compare_seen(
+                stale, EVENT_ID
+            )
+            == Verdict()
+        )
 
 
 async def test_orders_without_money_agree(autojump_clock: MockClock, tmp_path: Path) -> None:

@@ -12,11 +12,10 @@ from storage.schema.ids import EventId
 from storage.schema.layout import ROW_PLANS, ROWS
 from storage.writer import InlineEngine
 from tests.domain.inventory_stage import DATE_MS, EVENT_ID, OPENS_MS, Stage, inventory, make_plan
+from ticketd.domain.event_cancellation import CancelEvent, cancel_event
 from ticketd.domain.events import (
-    CancelEvent,
     DeleteEvent,
     PutEvent,
-    cancel_event,
     delete_event,
     event_command_partitions,
     put_event,

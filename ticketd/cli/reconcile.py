@@ -46,9 +46,9 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "reconcile",
         help="hold the ledger against the payment gateway",
         description="Compares every payment of the gateway, and every order whose money moved, with each other, and "
-        "names what differs: a payment that one of the two does not know, amounts, states, refunds. Orders whose money "
-        "is under way are counted and not named, and so are those that were paid at a till, which no gateway "
-        "knows. Changes nothing. Works with the daemon up and down. Ends with 0 only "
+        "names what differs: a payment that one of the two does not know, amounts, states, refunds, disputes. Orders "
+        "whose money is under way are counted and not named, and so are those that were paid at a till, which no "
+        "gateway knows. Changes nothing. Works with the daemon up and down. Ends with 0 only "
         "if all agrees.",
     )
     parser.add_argument("--event", metavar="ID", type=UUID, help="only the orders of this event")

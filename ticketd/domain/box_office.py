@@ -149,8 +149,8 @@ def refund_at_till(tx: Transaction, command: RefundAtTill) -> OrderRecord:
     """Records that money of a till's order was given back: its seats are on sale again, its tickets are dead. With the
     last of its tickets the order is CANCELLED.
 
-    How much: what was paid for the seats, less their fees where the event keeps them. Until when is for whoever stands
-    at the till to say.
+    How much: what was paid for the seats, less their fees where the event keeps them and was not cancelled. Until when
+    is for whoever stands at the till to say.
 
     Refuses in this order: ORDER_NOT_FOUND, also for what no till sold; ORDER_EXISTS with ``order_id`` if money of this
     order went back against this receipt before; then as ``ask_refund``.
@@ -166,6 +166,8 @@ def refund_at_till(tx: Transaction, command: RefundAtTill) -> OrderRecord:
             order_id=order_id,
             refund_id=command.refund_id,
             ticket_ids=command.ticket_ids,
+            # Of an event that does not take place everybody has their money back.
+            even_used=order.owed_at_till,
             till=command.key_id,
         ),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from msgspec.structs import replace
 
@@ -10,7 +12,7 @@ from storage.schema.ids import EventId, OrderId, UserId
 from storage.schema.layout import RESERVATIONS, event_partition
 from storage.schema.movements import BOX_OFFICE
 from storage.schema.records import OrderRecord, SaleRecord, TrailRecord
-from storage.schema.states import OrderState, PaymentState, ReservationState, TicketState
+from storage.schema.states import DisputeState, OrderState, PaymentState, ReservationState, TicketState
 from ticketd.domain.hold_book import end_hold
 from ticketd.domain.order_book import find_order, save_order, trail_line
 from ticketd.domain.refund_amounts import rest_minor
@@ -18,6 +20,10 @@ from ticketd.domain.reservations import return_seats, thaw_reservation
 from ticketd.domain.sales import load_sale
 from ticketd.domain.tickets import blocking_ticket, void_tickets
 from ticketd.errors import ErrorCode, Refusal
+
+PAYMENT_DISPUTED: Final = "PAYMENT_DISPUTED"
+WITH_BANK: Final = frozenset({DisputeState.OPEN, DisputeState.LOST})
+"""States of an order's dispute in which the buyer's bank has its money."""
 
 
 class CancelOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +40,7 @@ def cancel_order(tx: Transaction, command: CancelOrder) -> OrderRecord:
     them, and 0 if no money was set aside yet; what was refunded of it before is in it.
 
     Refuses in this order: ORDER_NOT_FOUND; ORDER_ALREADY_CANCELLED; ORDER_NOT_CANCELLABLE with ``reason`` NOT_PAID,
-    PAID_AT_BOX_OFFICE, EVENT_STARTED, PAST_REFUNDABLE_UNTIL, TICKET_USED or TICKET_TRANSFERRED.
+    PAID_AT_BOX_OFFICE, PAYMENT_DISPUTED, EVENT_STARTED, PAST_REFUNDABLE_UNTIL, TICKET_USED or TICKET_TRANSFERRED.
     """
     event_id, order = find_order(tx, command.user_id, command.order_id)
     if order.state is OrderState.CANCELLED:
@@ -75,6 +81,9 @@ def _check_cancellable(tx: Transaction, event_id: EventId, order: OrderRecord, s
     elif order.gateway == BOX_OFFICE:
         # The money went over a counter, and comes back over it.
         reason = "PAID_AT_BOX_OFFICE"
+    elif order.dispute in WITH_BANK:
+        # The bank gives the money back, or has; nobody is to get it twice.
+        reason = PAYMENT_DISPUTED
     elif tx.now_ms >= sale.date_ms:
         reason = "EVENT_STARTED"
     elif sale.refundable_until_ms is not None and tx.now_ms >= sale.refundable_until_ms:

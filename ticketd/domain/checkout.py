@@ -126,8 +126,8 @@ def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
     """The money is set aside: the seats are sold, the place in the room is given on, the capture is due at once.
 
     If the hold has ended meanwhile the very seats are taken again; if they are not free any more, or could not be
-    reserved anew, the order is FAILED instead, and its authorisation due to be voided. Recorded again, it changes
-    nothing.
+    reserved anew, or the event was cancelled, the order is FAILED instead, and its authorisation due to be voided.
+    Recorded again, it changes nothing.
     """
     order = load_order(tx, step.event_id, step.order_id)
     if not _awaits_money(order):
@@ -142,11 +142,13 @@ def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
         tries=0,
     )
     set_aside = Movement(kind=MovementKind.AUTHORISED, amount_minor=order.total_minor)
-    if _frozen_hold(tx, step.event_id, order) is None and not retake_hold(tx, step.event_id, order):
+    is_cancelled = load_sale(tx, step.event_id).cancelled
+    if is_cancelled or not (_frozen_hold(tx, step.event_id, order) or retake_hold(tx, step.event_id, order)):
+        _let_hold_live_on(tx, step.event_id, order)
         authorised = record_movement(tx, step.event_id, authorised, set_aside)
         late = replace(authorised, state=OrderState.FAILED)
-        line = trail_line(tx, "authorised after the hold had ended")
-        return save_order(tx, step.event_id, order, late, line)
+        why = "the event was cancelled" if is_cancelled else "the hold had ended"
+        return save_order(tx, step.event_id, order, late, trail_line(tx, f"authorised after {why}"))
     sell_reservation(tx, step.event_id, order.reservation_id)
     finish_entry(tx, step.event_id, order.entry_id)
     forgive_lapses(tx, step.event_id, order.entry_id)
@@ -159,8 +161,8 @@ def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
 def record_action(tx: Transaction, step: RecordAction) -> OrderRecord:
     """The buyer has to act: the order is PENDING/REQUIRES_ACTION until the hold's own end, and the seats stay held.
 
-    If that end has come meanwhile the order is FAILED instead, and its payment due to be voided. Recorded again, it
-    changes nothing.
+    If that end has come meanwhile, or the event was cancelled, the order is FAILED instead, and its payment due to be
+    voided. Recorded again, it changes nothing.
     """
     order = load_order(tx, step.event_id, step.order_id)
     if order.payment_state is not PaymentState.STARTED or order.state is not OrderState.INTENT:
@@ -174,7 +176,7 @@ def record_action(tx: Transaction, step: RecordAction) -> OrderRecord:
         client_secret=step.client_secret,
         tries=0,
     )
-    if hold is None or hold.expires_at_ms <= tx.now_ms:
+    if hold is None or hold.expires_at_ms <= tx.now_ms or load_sale(tx, step.event_id).cancelled:
         _let_hold_live_on(tx, step.event_id, order)
         late = replace(
             waiting, state=OrderState.FAILED, redirect_url=None, client_secret=None, due_at_ms=tx.now_ms

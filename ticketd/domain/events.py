@@ -1,7 +1,8 @@
-"""Events as an operator makes them: put, cancelled, deleted, and told again as their plan.
+"""Events as an operator makes them: put, deleted, and told again as their plan.
 
 True here: an event is put whole or not at all; a seat that is held or sold never goes away; the counts are exact after
-each change, since they are made anew from the rows. What a plan may say is the event file's.
+each change, since they are made anew from the rows. What a plan may say is the event file's; how an event is cancelled
+is in ``event_cancellation``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from storage.engine import MAX_VALUE_BYTES, Key, Partition, Reader, Transaction
 from storage.keys import key_range
@@ -65,12 +65,6 @@ class PutEvent(msgspec.Struct, frozen=True):
 
 class DeleteEvent(msgspec.Struct, frozen=True):
     """An operator deletes an event with everything in it."""
-
-    event_id: EventId
-
-
-class CancelEvent(msgspec.Struct, frozen=True):
-    """An operator cancels an event: no more seats of it can be reserved."""
 
     event_id: EventId
 
@@ -146,20 +140,6 @@ def put_event(tx: Transaction, command: PutEvent) -> PutEventResult:
         seats_added=seats - (seats_before - seats_removed),
         seats_removed=seats_removed,
     )
-
-
-def cancel_event(tx: Transaction, command: CancelEvent) -> bool:
-    """Ends the sale of an event for good; answers whether it changed anything, which it does not the second time.
-
-    Orders stay as they are: nothing is refunded by it. Holds end by their own time. Refuses EVENT_NOT_FOUND.
-    """
-    sale = load_sale(tx, command.event_id)
-    if sale.cancelled:
-        return False
-    partition = event_partition(command.event_id)
-    SALE.put(tx, replace(sale, cancelled=True), partition)
-    tx.emit(partition, EventPut(event_id=command.event_id))
-    return True
 
 
 def delete_event(tx: Transaction, command: DeleteEvent) -> None:

@@ -37,7 +37,8 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """What an order's movements add up to, in minor units. ``refund_refs`` names the refunds among them."""
+    """What an order's movements add up to, in minor units. ``refund_refs`` names the refunds among them,
+    ``dispute_refs`` the disputes."""
 
     authorised_minor: int = 0
     captured_minor: int = 0
@@ -45,6 +46,9 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     refunded_minor: int = 0
     disputed_minor: int = 0
     """What the buyer's bank has taken back and not given again."""
+    lost_minor: int = 0
+    """Of that, what stays with the buyer."""
+    dispute_refs: frozenset[str] = frozenset()
     refund_refs: frozenset[str] = frozenset()
 
     @property
@@ -67,17 +71,30 @@ def balance_of(movements: Iterable[MovementRecord]) -> Balance:
     """What the movements of one order add up to."""
     sums = dict.fromkeys(MovementKind, 0)
     refund_refs: set[str] = set()
+    dispute_refs: set[str] = set()
+    lost: dict[str, int] = {}
     for movement in movements:
         sums[movement.kind] += movement.amount_minor
-        if movement.kind is MovementKind.REFUNDED:
-            refund_refs.add(movement.movement_ref)
+        match movement.kind:
+            case MovementKind.REFUNDED:
+                refund_refs.add(movement.movement_ref)
+            case MovementKind.DISPUTED:
+                dispute_refs.add(movement.movement_ref)
+            case MovementKind.DISPUTE_LOST:
+                lost[movement.movement_ref] = movement.amount_minor
+            case MovementKind.DISPUTE_WON:
+                lost.pop(movement.movement_ref, None)
+            case _:
+                pass
     return Balance(
         authorised_minor=sums[MovementKind.AUTHORISED],
         captured_minor=sums[MovementKind.CAPTURED],
         voided_minor=sums[MovementKind.VOIDED],
         refunded_minor=sums[MovementKind.REFUNDED],
         disputed_minor=sums[MovementKind.DISPUTED] - sums[MovementKind.DISPUTE_WON],
+        lost_minor=sum(lost.values()),
         refund_refs=frozenset(refund_refs),
+        dispute_refs=frozenset(dispute_refs),
     )
 
 

@@ -20,15 +20,16 @@ from storage.schema.records import OrderRecord, TicketRecord
 from storage.schema.refunds import RefundRecord
 from storage.schema.states import (
     REFUND_MOVES,
+    DisputeState,
     OrderState,
     PaymentState,
     RefundState,
     TicketState,
     check_move,
 )
-from ticketd.domain.cancellation import cancel_paid, cancel_unpaid
+from ticketd.domain.cancellation import PAYMENT_DISPUTED, cancel_paid, cancel_unpaid
 from ticketd.domain.checkout import OrderStep
-from ticketd.domain.ledger import FREE_REF, note_refunds
+from ticketd.domain.ledger import FREE_REF, note_refunds, read_balance
 from ticketd.domain.order_book import load_order, save_order, trail_line
 from ticketd.domain.refund_amounts import list_refunds_asked, refunded_seats, rest_minor, seats_minor
 from ticketd.domain.reservations import return_seats
@@ -41,7 +42,8 @@ BY_OPERATOR: Final = "refunded by the operator"
 
 class AskRefund(msgspec.Struct, frozen=True, kw_only=True):
     """The operator gives money back. ``ticket_ids`` None: the whole order. ``with_fees`` None: as the event's
-    ``refund_fees`` says. ``even_used``: also tickets that were used, or that went to another person."""
+    ``refund_fees`` says, and of a cancelled event always. ``even_used``: also tickets that were used, or that went to
+    another person."""
 
     event_id: EventId
     order_id: OrderId
@@ -84,7 +86,8 @@ def ask_refund(tx: Transaction, command: AskRefund) -> RefundRecord:
     been. Tickets whose refund the gateway refused may be named again.
 
     Refuses in this order: ORDER_NOT_FOUND; ORDER_ALREADY_CANCELLED; ORDER_NOT_CANCELLABLE with ``reason`` NOT_PAID,
-    PAID_AT_BOX_OFFICE, or NOT_CONFIRMED where single tickets are named of an order that has none yet;
+    PAID_AT_BOX_OFFICE, NOT_CONFIRMED where single tickets are named of an order that has none yet, or PAYMENT_DISPUTED
+    while a bank has its money, or, for single tickets, where it keeps it;
     TICKET_NOT_FOUND with ``ticket_id``; ORDER_NOT_CANCELLABLE with ``reason`` TICKET_VOID, TICKET_USED or
     TICKET_TRANSFERRED, and ``ticket_id``.
     """
@@ -101,6 +104,9 @@ def ask_refund(tx: Transaction, command: AskRefund) -> RefundRecord:
         raise _not_refundable("PAID_AT_BOX_OFFICE")
     if command.ticket_ids is not None and order.state is not OrderState.CONFIRMED:
         raise _not_refundable("NOT_CONFIRMED")
+    if order.dispute is DisputeState.OPEN or (order.dispute is DisputeState.LOST and command.ticket_ids):
+        # A gateway gives nothing back of what the buyer's bank has taken. Lost, the order can be ended all the same.
+        raise _not_refundable(PAYMENT_DISPUTED)
     choice = _choose(tx, command, order)
     if not set(order.kept_seats) - set(choice.seats):
         return _refund_rest(tx, command, order, choice)
@@ -165,9 +171,8 @@ def _choose(tx: Transaction, command: AskRefund, order: OrderRecord) -> _Choice:
     for seat, named in chosen.items():
         _require_refundable(latest[seat], named, is_refunded=seat in refunded, even_used=command.even_used)
     dying = tuple(latest[seat] for seat in seats if seat in latest and seat in kept)
-    with_fees = (
-        load_sale(tx, command.event_id).refund_fees if command.with_fees is None else command.with_fees
-    )
+    sale = load_sale(tx, command.event_id)
+    with_fees = sale.refund_fees or sale.cancelled if command.with_fees is None else command.with_fees
     return _Choice(seats=seats, tickets=dying, with_fees=with_fees)
 
 
@@ -209,7 +214,8 @@ def _refund_tickets(tx: Transaction, command: AskRefund, order: OrderRecord, cho
     if given_up:
         return_seats(tx, event_id, order.user_id, order.order_id, given_up)
     for ticket in choice.tickets:
-        void_ticket(tx, event_id, ticket)
+        if ticket.state is not TicketState.VOID:
+            void_ticket(tx, event_id, ticket)
     REFUNDS.put(tx, refund, partition, order.order_id, refund.refund_id)
     if is_due:
         ASKED_REFUNDS.add(tx, partition, order.order_id, refund.refund_id)
@@ -273,9 +279,11 @@ def end_closing_refund(tx: Transaction, event_id: EventId, order: OrderRecord) -
     what the gateway had refused to give back ticket by ticket."""
     refunds = list_refunds_asked(tx, event_id, order)
     done_minor = sum(refund.amount_minor for refund in refunds if refund.state is RefundState.DONE)
+    # The bank's share went back without it.
+    done_minor += read_balance(tx, event_id, order.order_id).lost_minor
     for refund in refunds:
         if refund.closes and refund.state is RefundState.ASKED:
-            settled = replace(refund, amount_minor=order.refund_minor - done_minor)
+            settled = replace(refund, amount_minor=max(0, order.refund_minor - done_minor))
             _end(tx, event_id, settled, RefundState.DONE)
 
 

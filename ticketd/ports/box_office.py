@@ -10,7 +10,14 @@ from typing import Final, NoReturn
 
 from storage.schema.ids import OrderId
 from storage.schema.movements import BOX_OFFICE
-from ticketd.ports.payments import Charge, GatewayUnavailable, MethodRefused, MethodRequest, PaymentPage
+from ticketd.ports.payments import (
+    Charge,
+    DisputePage,
+    GatewayUnavailable,
+    MethodRefused,
+    MethodRequest,
+    PaymentPage,
+)
 
 _NO_CARDS: Final = "no cards are taken but at the tills"
 
@@ -59,3 +66,9 @@ class BoxOfficeGateway:
 
     async def list_payments(self, since_ms: int, cursor: str | None = None) -> PaymentPage:
         return PaymentPage(payments=(), next_cursor=None)
+
+    async def disputes_of(self, payment_ref: str) -> NoReturn:
+        _refuse()
+
+    async def list_disputes(self, since_ms: int, cursor: str | None = None) -> DisputePage:
+        return DisputePage(disputes=(), next_cursor=None)

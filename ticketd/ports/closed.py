@@ -11,6 +11,8 @@ from storage.schema.ids import OrderId
 from ticketd.ports.mail import MailUnavailable, Message
 from ticketd.ports.payments import (
     Charge,
+    DisputePage,
+    DisputeSnapshot,
     GatewayUnavailable,
     MethodRequest,
     PaymentPage,
@@ -58,6 +60,12 @@ class ClosedGateway:
         _refuse()
 
     async def list_payments(self, since_ms: int, cursor: str | None = None) -> PaymentPage:
+        _refuse()
+
+    async def disputes_of(self, payment_ref: str) -> tuple[DisputeSnapshot, ...]:
+        _refuse()
+
+    async def list_disputes(self, since_ms: int, cursor: str | None = None) -> DisputePage:
         _refuse()
 
 

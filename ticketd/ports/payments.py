@@ -19,6 +19,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from storage.schema.ids import OrderId, UserId
+from storage.schema.states import DisputeState
 
 MAX_KEY_CHARACTERS = 255
 
@@ -133,6 +134,8 @@ class OperationRefusal(enum.StrEnum):
     NO_SUCH_PAYMENT = "NO_SUCH_PAYMENT"
     WRONG_STATE = "WRONG_STATE"
     AMOUNT_TOO_LARGE = "AMOUNT_TOO_LARGE"
+    DISPUTED = "DISPUTED"
+    """Of a refund: the buyer's bank has taken the money."""
 
 
 class Captured(Outcome, frozen=True):
@@ -185,7 +188,8 @@ class PaymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A payment as the gateway sees it now.
 
     ``authorised_minor`` is reserved on the card and can still be captured: 0 unless AUTHORISED.
-    ``captured_minor`` includes what was refunded since. ``redirect_url`` is there while the state is
+    ``captured_minor`` includes what was refunded since, and what the buyer's bank has taken. ``is_disputed``: the bank
+    asks for the money, or has asked; ``disputes_of`` tells more. ``redirect_url`` is there while the state is
     REQUIRES_ACTION.
     """
 
@@ -197,8 +201,29 @@ class PaymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     authorised_minor: int = 0
     captured_minor: int = 0
     refunded_minor: int = 0
+    is_disputed: bool = False
     decline_code: str | None = None
     redirect_url: str | None = None
+
+
+class DisputeSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A dispute of a payment as the gateway sees it now; ``reason`` is its own word. ``amount_minor``, in
+    ``currency``, is what the bank takes, which may differ from what was paid."""
+
+    dispute_ref: str
+    payment_ref: str
+    order_id: OrderId
+    state: DisputeState
+    amount_minor: int
+    currency: str
+    reason: str
+
+
+class DisputePage(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the list of disputes, as ``PaymentPage``."""
+
+    disputes: tuple[DisputeSnapshot, ...]
+    next_cursor: str | None
 
 
 class PaymentPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -271,8 +296,8 @@ class PaymentGateway(Protocol):
     async def refund(self, payment_ref: str, amount_minor: int, idempotency_key: str) -> RefundOutcome:
         """Gives back ``amount_minor`` (at least 1) of what was taken; may be done in parts.
 
-        Refuses NO_SUCH_PAYMENT, WRONG_STATE (not CAPTURED), AMOUNT_TOO_LARGE (more than is left), in this
-        order.
+        Refuses NO_SUCH_PAYMENT, WRONG_STATE (not CAPTURED), DISPUTED (the buyer's bank has taken it), AMOUNT_TOO_LARGE
+        (more than is left), in this order.
         """
 
     async def fetch(self, payment_ref: str) -> PaymentSnapshot | None:
@@ -298,3 +323,10 @@ class PaymentGateway(Protocol):
         ``cursor`` is the ``next_cursor`` of the page before; another one is a ValueError. A payment that is begun
         while pages are read may be missing.
         """
+
+    async def disputes_of(self, payment_ref: str) -> tuple[DisputeSnapshot, ...]:
+        """All disputes of a payment, oldest first. None of an unknown payment."""
+
+    async def list_disputes(self, since_ms: int, cursor: str | None = None) -> DisputePage:
+        """The disputes that were begun at ``since_ms`` (milliseconds UTC) or later, of payments that name an order; as
+        ``list_payments``."""

@@ -22,6 +22,8 @@ from ticketd.ports.payments import (
     AuthoriseOutcome,
     CaptureOutcome,
     Charge,
+    DisputePage,
+    DisputeSnapshot,
     GatewayUnavailable,
     IdempotencyMismatch,
     MethodOutcome,
@@ -187,6 +189,16 @@ class SandboxGateway:
         """As PaymentGateway.list_payments, in the order in which they were begun."""
         after = _seq_of(cursor)
         return await self._ask(lambda: self._bank.list_payments(since_ms, after))
+
+    async def disputes_of(self, payment_ref: str) -> tuple[DisputeSnapshot, ...]:
+        """As PaymentGateway.disputes_of; no bank disputes what was never paid."""
+        return ()
+
+    async def list_disputes(self, since_ms: int, cursor: str | None = None) -> DisputePage:
+        """As PaymentGateway.list_disputes: there are none."""
+        if cursor is not None:
+            raise ValueError("no such cursor was given out")
+        return DisputePage(disputes=(), next_cursor=None)
 
     # --- the buyer's challenge ------------------------------------------------------------------------------
 

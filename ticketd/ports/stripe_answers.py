@@ -60,6 +60,7 @@ class StripeCharge(StripeAnswer, frozen=True, kw_only=True):
     amount: int
     amount_captured: int = 0
     amount_refunded: int = 0
+    disputed: bool = False
 
 
 class StripeIntent(StripeAnswer, frozen=True, kw_only=True):
@@ -99,6 +100,24 @@ class RefundList(StripeAnswer, frozen=True, kw_only=True):
     """A page of refunds."""
 
     data: tuple[StripeRefund, ...]
+    has_more: bool = False
+
+
+class StripeDispute(StripeAnswer, frozen=True, kw_only=True):
+    """A bank asks for a payment's money. ``payment_intent`` is whole only where it was asked for so."""
+
+    id: str
+    amount: int
+    currency: str
+    status: str
+    reason: str = ""
+    payment_intent: StripeIntent | str | None = None
+
+
+class DisputeList(StripeAnswer, frozen=True, kw_only=True):
+    """A page of disputes."""
+
+    data: tuple[StripeDispute, ...]
     has_more: bool = False
 
 

@@ -77,6 +77,7 @@ def snapshot_of(intent: StripeIntent) -> PaymentSnapshot | None:
         authorised_minor=intent.amount_capturable if state is GatewayState.AUTHORISED else 0,
         captured_minor=captured,
         refunded_minor=0 if charge is None else _refunded(charge, captured),
+        is_disputed=charge is not None and charge.disputed,
         decline_code=decline_code_of(intent) if state is GatewayState.FAILED else None,
         redirect_url=redirect_url_of(intent) if state is GatewayState.REQUIRES_ACTION else None,
     )

@@ -24,6 +24,8 @@ from ticketd.ports.payments import (
     CaptureRefused,
     Charge,
     Declined,
+    DisputePage,
+    DisputeSnapshot,
     GatewayState,
     GatewayUnavailable,
     MethodOutcome,
@@ -42,6 +44,7 @@ from ticketd.ports.payments import (
 )
 from ticketd.ports.stripe_answers import IntentList, RefundList, StripeIntent, StripeRefund
 from ticketd.ports.stripe_calls import Ask, StripeAccount, StripeCalls, step_key
+from ticketd.ports.stripe_disputes import StripeDisputes
 from ticketd.ports.stripe_faults import StripeRefusal
 from ticketd.ports.stripe_intents import (
     COUNTED_OTHERWISE,
@@ -79,6 +82,7 @@ class StripeGateway:
     def __init__(self, account: StripeAccount) -> None:
         self._calls = StripeCalls(account)
         self._methods = StripeMethods(self._calls)
+        self._disputes = StripeDisputes(self._calls)
 
     @property
     def name(self) -> str:
@@ -252,6 +256,14 @@ class StripeGateway:
             payments=tuple(payment for payment in payments if payment is not None),
             next_cursor=page.data[-1].id if page.has_more and page.data else None,
         )
+
+    async def disputes_of(self, payment_ref: str) -> tuple[DisputeSnapshot, ...]:
+        """As PaymentGateway.disputes_of."""
+        return await self._disputes.of_payment(payment_ref) if _PAYMENT.fullmatch(payment_ref) else ()
+
+    async def list_disputes(self, since_ms: int, cursor: str | None = None) -> DisputePage:
+        """As PaymentGateway.list_disputes."""
+        return await self._disputes.since(since_ms, cursor)
 
     # --- calls ----------------------------------------------------------------------------------------------
 
@@ -438,6 +450,8 @@ def _reason(refusal: StripeRefusal) -> OperationRefusal:
     match refusal.code:
         case "resource_missing":
             return OperationRefusal.NO_SUCH_PAYMENT
+        case "charge_disputed":
+            return OperationRefusal.DISPUTED
         case "amount_too_large" | "charge_already_refunded":
             return OperationRefusal.AMOUNT_TOO_LARGE
         case _ if refusal.param in {"amount", "amount_to_capture"}:

@@ -21,6 +21,8 @@ from ticketd.ports.payments import (
     CaptureOutcome,
     Charge,
     Declined,
+    DisputePage,
+    DisputeSnapshot,
     GatewayState,
     GatewayUnavailable,
     PaymentGateway,
@@ -109,8 +111,11 @@ class GatewayCalls:
 
     async def refund(self, order: OrderRecord, refunded_minor: int) -> RefundOutcome:
         """Gives back what is still due where ``refunded_minor``, less than ``refund_minor``, went back already."""
-        # What somebody gave back by hand makes it another refund, of another amount.
+        # What somebody gave back by hand makes it another refund, of another amount; and what was refused while the
+        # buyer's bank had the money stays refused under its key.
         part = f":{refunded_minor}" if refunded_minor else ""
+        if order.dispute is not None:
+            part += f":{order.dispute.value.lower()}"
         ref, key = payment_ref_of(order), f"{order.order_id}:refund{part}"
         due_minor = order.refund_minor - refunded_minor
         return await self.call(lambda: self._gateway.refund(ref, due_minor, key))
@@ -129,6 +134,15 @@ class GatewayCalls:
         """All that the gateway gave back of the order's payment."""
         ref = payment_ref_of(order)
         return await self.call(lambda: self._gateway.list_refunds(ref))
+
+    async def disputes_of(self, order: OrderRecord) -> tuple[DisputeSnapshot, ...]:
+        """All disputes of the order's payment."""
+        ref = payment_ref_of(order)
+        return await self.call(lambda: self._gateway.disputes_of(ref))
+
+    async def list_disputes(self, since_ms: int, cursor: str | None) -> DisputePage:
+        """A page of the gateway's disputes since then."""
+        return await self.call(lambda: self._gateway.list_disputes(since_ms, cursor))
 
     async def forget_method(self, method_ref: str) -> None:
         """Has a card forgotten."""

@@ -27,6 +27,7 @@ from ticketd.domain.settlement import Move, next_move, wake_order
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.ports.payments import PaymentGateway
 from ticketd.tasks.checkout_health import CheckoutHealth
+from ticketd.tasks.disputes import DisputeWatch
 from ticketd.tasks.gateway_calls import GatewayCalls
 from ticketd.tasks.jobs import Job
 from ticketd.tasks.placing import Answers, PlacedAnswer, Placing
@@ -66,10 +67,15 @@ class PaymentDesk:
         self._calls = GatewayCalls(parts.gateway, payments.timeout_seconds, parts.clock.now_ms)
         keep_ms = parts.settings.idempotency.retention_seconds * 1000
         self._placing = Placing(parts.engine, self._calls, parts.answers, keep_ms, self.health)
+        self.disputes = DisputeWatch(
+            parts.engine, parts.clock, self._calls, voids_tickets=payments.void_on_dispute
+        )
+        """Looks for disputes; a task of its own, which may run or not."""
         self._settling = settling = Settling(
             parts.engine,
             self._calls,
             self._placing,
+            self.disputes,
             first_delay_ms=payments.capture_retry_seconds * 1000,
             ticket_kid=parts.ticket_kid,
         )

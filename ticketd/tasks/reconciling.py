@@ -7,7 +7,7 @@ and compared only if the order has stood still meanwhile. An order whose money i
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -17,18 +17,22 @@ from storage.schema.ids import EventId, OrderId
 from storage.schema.layout import EVENT_OF_ORDER, ORDERS, SYSTEM, event_partition, list_events
 from storage.schema.movements import BOX_OFFICE
 from storage.schema.records import OrderRecord
+from storage.schema.states import DisputeState
 from ticketd.domain.ledger import Balance, read_balance
-from ticketd.ports.payments import GatewayState, PaymentSnapshot
+from ticketd.ports.payments import DisputeSnapshot, GatewayState, PaymentSnapshot
 
 UNDER_WAY_MS: Final = 900_000
 """So long after it last changed an unfinished order may differ: longer than the longest wait between two tries."""
 _LOOKS: Final = 3
 """How often an order that changes while it is looked at is looked at anew, before it counts as under way."""
 
+_MOVING: Final = frozenset({DisputeState.OPEN, DisputeState.WON, DisputeState.LOST})
 _HOLDING: Final = frozenset({GatewayState.AUTHORISED, GatewayState.CAPTURED})
 
 Fetch = Callable[[str], Awaitable[PaymentSnapshot | None]]
 """Asks the gateway for a payment, by its name there."""
+FetchDisputes = Callable[[str], Awaitable[tuple[DisputeSnapshot, ...]]]
+"""Asks the gateway for the disputes of a payment, by its name there."""
 
 
 class DifferenceKind(enum.StrEnum):
@@ -41,6 +45,7 @@ class DifferenceKind(enum.StrEnum):
     AMOUNT_DIFFERS = "AMOUNT_DIFFERS"
     STATE_DIFFERS = "STATE_DIFFERS"
     REFUNDS_DIFFER = "REFUNDS_DIFFER"
+    DISPUTES_DIFFER = "DISPUTES_DIFFER"
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,11 +67,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reconciler:
-    """Compares payments. ``fetch`` may raise what the gateway raises."""
+    """Compares payments. ``fetch`` and ``fetch_disputes`` may raise what the gateway raises."""
 
-    def __init__(self, engine: Engine, fetch: Fetch) -> None:
+    def __init__(self, engine: Engine, fetch: Fetch, fetch_disputes: FetchDisputes) -> None:
         self._engine = engine
         self._fetch = fetch
+        self._fetch_disputes = fetch_disputes
 
     def find_event(self, order_id: OrderId) -> EventId | None:
         """The event of an order, also of one that came to nothing and is listed nowhere."""
@@ -82,7 +88,8 @@ class Reconciler:
     async def compare_seen(self, payment: PaymentSnapshot, event_id: EventId | None) -> Verdict:
         """Compares a payment that the gateway listed with the order that it names; ``event_id`` is the order's."""
         order, balance = self._read(event_id, payment.order_id)
-        if not list(differences(event_id, order, balance, payment)):
+        is_disputed = payment.is_disputed or balance.dispute_refs
+        if not is_disputed and not list(differences(event_id, order, balance, payment)):
             return Verdict()
         return await self._look_closely(event_id, payment.order_id, payment.payment_ref)
 
@@ -100,9 +107,12 @@ class Reconciler:
         for _ in range(_LOOKS):
             before, _unused = self._read(event_id, order_id)
             payment = await self._fetch(payment_ref)
+            disputes: tuple[DisputeSnapshot, ...] = ()
+            if payment is not None and payment.is_disputed:
+                disputes = await self._fetch_disputes(payment_ref)
             order, balance = self._read(event_id, order_id)
             if order == before:
-                found = tuple(differences(event_id, order, balance, payment))
+                found = tuple(differences(event_id, order, balance, payment, disputes))
                 if found and order is not None and self._is_under_way(order):
                     return Verdict(under_way=True)
                 return Verdict(differences=found)
@@ -122,9 +132,14 @@ class Reconciler:
 
 
 def differences(
-    event_id: EventId | None, order: OrderRecord | None, balance: Balance, payment: PaymentSnapshot | None
+    event_id: EventId | None,
+    order: OrderRecord | None,
+    balance: Balance,
+    payment: PaymentSnapshot | None,
+    disputes: tuple[DisputeSnapshot, ...] = (),
 ) -> Iterator[Difference]:
-    """Every difference between the ledger's balance of an order and a payment at the gateway, None if it has none."""
+    """Every difference between the ledger's balance of an order and a payment at the gateway with its disputes, None if
+    it has none."""
     if payment is None:
         if order is not None and balance.authorised_minor:
             yield Difference(
@@ -161,6 +176,23 @@ def differences(
         yield differ(DifferenceKind.AMOUNT_DIFFERS, here)
     if payment.refunded_minor != balance.refunded_minor:
         yield differ(DifferenceKind.REFUNDS_DIFFER, here)
+    with_bank_minor, lost_minor, refs = _disputed(disputes)
+    if (with_bank_minor, lost_minor, refs) != (
+        balance.disputed_minor,
+        balance.lost_minor,
+        balance.dispute_refs,
+    ):
+        told = f"; {with_bank_minor} with the buyer's bank, {lost_minor} of it for good"
+        difference = differ(DifferenceKind.DISPUTES_DIFFER, here)
+        yield msgspec.structs.replace(difference, there=difference.there + told)
+
+
+def _disputed(disputes: Iterable[DisputeSnapshot]) -> tuple[int, int, frozenset[str]]:
+    """What banks have of a payment, what of it they keep, and the names of the disputes by which money moved."""
+    moving = [dispute for dispute in disputes if dispute.state in _MOVING]
+    lost_minor = sum(dispute.amount_minor for dispute in moving if dispute.state is DisputeState.LOST)
+    open_minor = sum(dispute.amount_minor for dispute in moving if dispute.state is DisputeState.OPEN)
+    return open_minor + lost_minor, lost_minor, frozenset(dispute.dispute_ref for dispute in moving)
 
 
 def _wanted_state(balance: Balance, found: GatewayState) -> GatewayState:
@@ -175,6 +207,8 @@ def _wanted_state(balance: Balance, found: GatewayState) -> GatewayState:
 def _told(balance: Balance, order: OrderRecord) -> str:
     state = f"{order.state.value}/{order.payment_state.value}"
     sums = f"{balance.reserved_minor} set aside, {balance.captured_minor} taken, {balance.refunded_minor} given back"
+    if balance.dispute_refs:
+        sums += f"; {balance.disputed_minor} with the buyer's bank, {balance.lost_minor} of it for good"
     return f"{state}: of {order.total_minor} {order.currency}, {sums}"
 
 

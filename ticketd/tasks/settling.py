@@ -28,7 +28,7 @@ from storage.schema.ids import EventId, OrderId, TicketId
 from storage.schema.layout import buyer_partition, event_partition
 from storage.schema.records import OrderRecord
 from ticketd.domain.checkout import OrderStep, await_buyer, look_delay_ms
-from ticketd.domain.ledger import FREE_REF, read_balance
+from ticketd.domain.ledger import FREE_REF, Balance, read_balance
 from ticketd.domain.refunds import (
     RefundFailed,
     RefundMade,
@@ -58,10 +58,12 @@ from ticketd.ports.payments import (
     Declined,
     GatewayState,
     GatewayUnavailable,
+    OperationRefusal,
     PaymentSnapshot,
     Refunded,
     Voided,
 )
+from ticketd.tasks.disputes import DisputeWatch
 from ticketd.tasks.gateway_calls import GatewayCalls
 from ticketd.tasks.placing import Placing
 from ticketd.tasks.resolver import read_order
@@ -82,11 +84,12 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class Settling:
     """Takes orders further, one step at a time. ``first_delay_ms`` is put between two tries, doubled each time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it asks, and what it tells
         self,
         engine: Engine,
         calls: GatewayCalls,
         placing: Placing,
+        disputes: DisputeWatch,
         *,
         first_delay_ms: int,
         ticket_kid: Callable[[], str],
@@ -94,6 +97,7 @@ class Settling:
         self._engine = engine
         self._calls = calls
         self._placing = placing
+        self._disputes = disputes
         self._first_delay_ms = first_delay_ms
         self._ticket_kid = ticket_kid
         self.refunds_refused = 0
@@ -240,6 +244,8 @@ class Settling:
             problem=outcome.reason.value,
         )
         await self._commit("record_refund_failed", step, lambda tx: record_refund_failed(tx, failed))
+        if outcome.reason is OperationRefusal.DISPUTED:
+            self._disputes.look_soon()
         self.refunds_refused += 1
         _log.error(
             "refund refused",
@@ -274,9 +280,13 @@ class Settling:
         if not self._is_taken(step):
             await self._commit("record_taken", step, lambda tx: record_taken(tx, step, captured_minor))
         made: tuple[Refunded, ...] = ()
-        if payment.refunded_minor < order.refund_minor:
-            outcome = await self._calls.refund(order, payment.refunded_minor)
+        # What the buyer's bank keeps went back without anybody here.
+        settled_minor = payment.refunded_minor + self._balance(step).lost_minor
+        if settled_minor < order.refund_minor:
+            outcome = await self._calls.refund(order, settled_minor)
             if not isinstance(outcome, Refunded):
+                if outcome.reason is OperationRefusal.DISPUTED:
+                    await self._note_disputes(order)
                 await self._put_off(step, order, Move.REFUND, outcome.reason.value)
                 return
             made = (outcome,)
@@ -285,10 +295,18 @@ class Settling:
         refunds = tuple((seen | dict(map(_named, made))).items())
         await self._commit("record_refunded", step, lambda tx: record_refunded(tx, step, refunds))
 
+    async def _note_disputes(self, order: OrderRecord) -> None:
+        """Learns of the disputes for which the gateway gives nothing back; what they change makes the order due."""
+        for dispute in await self._calls.disputes_of(order):
+            await self._disputes.note(dispute)
+
     def _is_taken(self, step: OrderStep) -> bool:
         """Whether the ledger says that the order's money was taken."""
+        return self._balance(step).captured_minor > 0
+
+    def _balance(self, step: OrderStep) -> Balance:
         with self._engine.snapshot(event_partition(step.event_id)) as view:
-            return read_balance(view, step.event_id, step.order_id).captured_minor > 0
+            return read_balance(view, step.event_id, step.order_id)
 
     async def _put_off(self, step: OrderStep, order: OrderRecord, move: Move, problem: str) -> None:
         delay_ms = min(self._first_delay_ms << min(order.tries, 20), LONGEST_DELAY_MS)

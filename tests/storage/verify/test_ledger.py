@@ -188,24 +188,6 @@ def test_more_given_back_than_was_taken(damage: Damage, over: int, found: list[s
     assert damage.found() == found
 
 
-@pytest.mark.parametrize(
-    ("kinds", "found"),
-    [
-        ([K.DISPUTED], []),
-        ([K.DISPUTED, K.DISPUTE_WON], []),
-        ([K.DISPUTED, K.DISPUTE_LOST], []),
-        ([K.DISPUTE_WON], ["dispute-of-captured"]),
-        ([K.DISPUTED, K.DISPUTE_WON, K.DISPUTE_LOST], ["dispute-of-captured"]),
-        ([K.DISPUTED, K.DISPUTED], ["dispute-of-captured"]),
-    ],
-)
-def test_disputes(damage: Damage, kinds: list[MovementKind], found: list[str]) -> None:
-    order = paid(damage)
-    for kind in kinds:
-        add(damage, order, kind, order.total_minor)
-    assert damage.found() == found
-
-
 def test_a_paid_order_of_which_the_ledger_says_less(damage: Damage) -> None:
     order = paid(damage)
     change(damage, order, 2, order.total_minor - 1)

@@ -46,7 +46,8 @@ def test_the_good_store_has_something_in_nearly_every_table(damage: Damage) -> N
     drawn = {layout.DRAWN_ORDER.number, layout.DRAWN_RANKS.number, layout.DRAWN_LEFT.number}
     refunded = {layout.REFUNDS.number, layout.ASKED_REFUNDS.number}
     told = {layout.SEEN_HOOKS.number, layout.DUE_HOOKS.number, layout.RECEIPTS.number}
-    assert empty == {layout.PRESALE_JOINS.number, layout.HEARTBEAT.number, *drawn, *refunded, *told}
+    ended = {layout.DISPUTES.number, layout.CANCELLATION.number}
+    assert empty == {layout.PRESALE_JOINS.number, layout.HEARTBEAT.number, *drawn, *refunded, *told, *ended}
 
 
 @pytest.mark.parametrize("number", [999, PAYMENT_METHODS.number, 1001])
