@@ -22,12 +22,18 @@ from storage.schema.ids import EventId, OrderId
 from storage.schema.layout import MOVEMENTS, ORDERS, TICKETS, event_partition
 from storage.schema.movements import MovementKind, MovementRecord
 from storage.schema.records import OrderRecord, TicketRecord
-from storage.schema.states import OrderState, PaymentState, TicketState
+from storage.schema.states import DisputeState, OrderState, PaymentState, TicketState
 from storage.snapshots import StoreReads
 from storage.verify import verify_store
 from tests.stripe_judge.control import LedgerLine
 from ticketd.ports.stripe_intents import ORDER_KEY
 
+_GAINED = {
+    MovementKind.CAPTURED: 1,
+    MovementKind.REFUNDED: -1,
+    MovementKind.DISPUTED: -1,
+    MovementKind.DISPUTE_WON: 1,
+}
 UNDER_WAY = frozenset({OrderState.INTENT, OrderState.PENDING})
 KEPT = frozenset({PaymentState.CAPTURED})
 GIVEN_BACK = frozenset({PaymentState.REFUNDED})
@@ -126,17 +132,23 @@ def _of_order(books: Books, order: OrderRecord, lines: Sequence[LedgerLine]) -> 
     if any(line.status == "requires_action" for line in lines):
         yield "the card's bank still waits for the buyer"
     tickets, sold = books.live_tickets(order.order_id), order.state is OrderState.CONFIRMED
+    with_bank = order.dispute in {DisputeState.OPEN, DisputeState.LOST}
     if sold and (order.payment_state not in KEPT or captured != order.total_minor):
         yield f"sold for {order.total_minor}, and {captured} was taken"
     if sold and captured - refunded <= 0 < order.total_minor:
         yield f"tickets without money: {captured} taken, {refunded} given back"
     if not sold and tickets:
         yield f"{tickets} live tickets without a sale"
-    if sold and not tickets:
+    if sold and not tickets and not with_bank:
         yield "paid, and no ticket"
     owed = order.refund_minor if order.payment_state in GIVEN_BACK else captured
-    if not sold and (captured or refunded) and refunded != owed:
+    if not sold and (captured or refunded) and refunded != owed and not with_bank:
         yield f"charged without tickets: {captured} taken, {refunded} given back"
+    disputed = books.moved(order.order_id, MovementKind.DISPUTED) - books.moved(
+        order.order_id, MovementKind.DISPUTE_WON
+    )
+    if disputed != sum(line.disputed for line in lines):
+        yield f"{disputed} is with the bank here, {[line.disputed for line in lines]} at the gateway"
     for kind, theirs in ((MovementKind.CAPTURED, captured), (MovementKind.REFUNDED, refunded)):
         ours = books.moved(order.order_id, kind)
         if ours != theirs:
@@ -145,11 +157,8 @@ def _of_order(books: Books, order: OrderRecord, lines: Sequence[LedgerLine]) -> 
 
 def _sums(books: Books, lines: Sequence[LedgerLine]) -> list[str]:
     """To the cent: what the seller has, by both books."""
-    here = sum(
-        movement.amount_minor * {MovementKind.CAPTURED: 1, MovementKind.REFUNDED: -1}.get(movement.kind, 0)
-        for movement in books.movements
-    )
-    there = sum(line.captured - line.refunded for line in lines)
+    here = sum(movement.amount_minor * _GAINED.get(movement.kind, 0) for movement in books.movements)
+    there = sum(line.captured - line.refunded - line.disputed for line in lines)
     return [] if here == there else [f"the seller has {here} here and {there} at the gateway"]
 
 

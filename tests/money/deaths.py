@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from storage.schema.ids import OrderId
-from storage.schema.states import OrderState, PaymentState
+from storage.schema.states import DisputeState, OrderState, PaymentState
 from tests.money.shop import AUTHORISE, CAPTURE, LOOK, REFUND, VOID, Buyer, Shop, placed_order, wait_for
 from tests.stripe_judge.faults import Fault
 
@@ -30,12 +30,13 @@ CHALLENGED: Final = "tok_threeDSecure2Required"
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """``lead`` brings a buyer's order of two seats there; ``ends`` is what comes of it after the next start.
-    ``gives_back_half``: one of its tickets was refunded."""
+    ``gives_back_half``: one of its tickets was refunded; ``dispute``: what the order says of one of its payment."""
 
     lead: Callable[[Shop, Buyer], None]
     ends: Ends
     token: str = "tok_visa"
     gives_back_half: bool = False
+    dispute: DisputeState | None = None
 
 
 def wait_for_states(shop: Shop, order_id: OrderId, ends: Ends) -> None:
@@ -171,6 +172,28 @@ def be_declined(shop: Shop, buyer: Buyer) -> None:
     assert answer.status_code == 402, answer.text
 
 
+def be_disputed(*, won: bool = False) -> Callable[[Shop, Buyer], None]:
+    """The buyer's bank takes the money, and perhaps gives it again; nobody tells the daemon."""
+
+    def lead(shop: Shop, buyer: Buyer) -> None:
+        order_id = sell(shop, buyer)
+        dispute = shop.judge.open_dispute(shop.orders()[order_id].payment_ref or "")
+        if won:
+            shop.judge.close_dispute(dispute, won=True)
+
+    return lead
+
+
+def cancel_disputed(shop: Shop, buyer: Buyer) -> None:
+    """The buyer cancels what the bank is about to pay back: the refund, which waits for its call, will be refused."""
+    order_id = sell(shop, buyer)
+    shop.hang(LOOK, after=False)
+    assert buyer.cancel(order_id).status_code == 200
+    shop.wait_for_faults()
+    dispute = shop.judge.open_dispute(shop.orders()[order_id].payment_ref or "")
+    shop.judge.close_dispute(dispute, won=False)
+
+
 POINTS: Final[dict[str, Point]] = {
     "intent written, card not asked": Point(lead=stand_at_payment(AUTHORISE, after=False), ends=CONFIRMED),
     "authorised, not sold": Point(lead=stand_at_payment(AUTHORISE, after=True), ends=CONFIRMED),
@@ -200,6 +223,11 @@ POINTS: Final[dict[str, Point]] = {
         lead=stand_at_payment(VOID, after=False), ends=DECLINED, token=DECLINING
     ),
     "decline written down": Point(lead=be_declined, ends=DECLINED, token=DECLINING),
+    "disputed, not seen": Point(lead=be_disputed(), ends=CONFIRMED, dispute=DisputeState.OPEN),
+    "dispute won, neither seen": Point(lead=be_disputed(won=True), ends=CONFIRMED, dispute=DisputeState.WON),
+    "cancelled, not refunded, lost to the bank": Point(
+        lead=cancel_disputed, ends=REFUNDED, dispute=DisputeState.LOST
+    ),
     # The last, since it is tried again in its time and would meet what is ordered for the others.
     "capture put off": Point(lead=leave_put_off, ends=CONFIRMED),
 }

@@ -57,10 +57,31 @@ PLANTS: Final[dict[str, Plant]] = {
     ),
     "refund written down and not asked for": Plant(
         file="ticketd/tasks/settling.py",
-        right="            outcome = await self._calls.refund(order, payment.refunded_minor)\n",
+        right="            outcome = await self._calls.refund(order, settled_minor)\n",
         wrong='            outcome = Refunded("re_unasked", order.refund_minor)\n',
         test="test_webhooks.py::test_however_events_are_delivered_orders_end_as_they_should[never]",
         told="at the gateway",
+    ),
+    "sale to a payment that its event's cancellation met": Plant(
+        file="ticketd/domain/checkout.py",
+        right="    is_cancelled = load_sale(tx, step.event_id).cancelled\n",
+        wrong="    is_cancelled = False\n",
+        test="test_ends.py::test_a_cancelled_event_gives_all_money_back_once_however_often_the_daemon_dies",
+        told="cancelled-event-is-over",
+    ),
+    "refund of what the bank has taken": Plant(
+        file="ticketd/domain/cancellation.py",
+        right="    elif order.dispute in WITH_BANK:\n",
+        wrong="    elif order.dispute in ():\n",
+        test="test_ends.py::test_a_chargeback_is_learned_from_the_gateway_whoever_tells_of_it",
+        told="KeyError: 'error'",
+    ),
+    "authorisation kept though its seats are somebody else's": Plant(
+        file="ticketd/domain/settlement.py",
+        right="    (OrderState.FAILED, PaymentState.AUTHORIZED): Move.VOID,\n",
+        wrong="    (OrderState.FAILED, PaymentState.AUTHORIZED): Move.NOTHING,\n",
+        test="test_ends.py::test_whatever_runs_out_before_the_daemon_dies_nobody_pays_for_nothing",
+        told="still under way",
     ),
 }
 

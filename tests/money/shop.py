@@ -25,6 +25,7 @@ from tests.stripe_judge.faults import Fault, FaultOrder
 from tests.stripe_judge.process import API_KEY, JudgeProcess, running_judge
 from tests.support.events import arena_file
 from tests.support.process import DaemonProcess, serving, ticketd
+from ticketd.places import SOCKET_FILE
 
 EVENT: Final = EventId(UUID("0f0e0d0c-0b0a-4009-8807-060504030203"))
 PATIENCE_SECONDS: Final = 120
@@ -147,11 +148,11 @@ class Shop:
         named = {f"TICKETD_PAYMENTS_{name.upper()}": str(value) for name, value in self._settings.items()}
         return {"TICKETD_RATE_LIMITS_ENABLED": "false", "TICKETD_LOG_FORMAT": "json", **named}
 
-    def prepare(self, rows: int, seats_each: int) -> None:
+    def prepare(self, rows: int, seats_each: int, hold_seconds: int) -> None:
         """Puts the event into the store: so many rows of so many seats, each at 500.00."""
         file = self.data.parent / "event.json"
         plan = arena_file(rows=[{"row": str(n), "first": 1, "last": seats_each} for n in range(1, rows + 1)])
-        file.write_text(json.dumps({**plan, "event_id": str(EVENT)}))
+        file.write_text(json.dumps({**plan, "event_id": str(EVENT), "hold_seconds": hold_seconds}))
         self.command("import", str(file))
         self._key = self.command("keys", "create", "--scope", "storefront")
 
@@ -160,6 +161,15 @@ class Shop:
         done = ticketd(self.data, *arguments, environ=self.environ)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
+
+    def operate(self, method: str, path: str) -> dict[str, Any]:
+        """What the operator is answered on the daemon's socket; AssertionError unless it is 200."""
+        way = httpx.HTTPTransport(uds=str(self.data / SOCKET_FILE))
+        with httpx.Client(transport=way, base_url="http://ticketd", timeout=PATIENCE_SECONDS) as operator:
+            answer = operator.request(method, f"/v1/operator{path}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
 
     # --- the daemon ---------------------------------------------------------------------------------------------
 
@@ -249,7 +259,9 @@ class Shop:
 
 
 @contextmanager
-def open_shop(folder: Path, *, rows: int = 10, seats_each: int = 20, **payments: object) -> Iterator[Shop]:
+def open_shop(
+    folder: Path, *, rows: int = 10, seats_each: int = 20, hold_seconds: int = 600, **payments: object
+) -> Iterator[Shop]:
     """A shop with its event, not started yet."""
     with ExitStack() as stack:
         judge = stack.enter_context(running_judge(folder / "judge.sqlite"))
@@ -258,7 +270,7 @@ def open_shop(folder: Path, *, rows: int = 10, seats_each: int = 20, **payments:
         # Events would have an order looked at that is to stand still; their own tests order them.
         judge.send_webhooks(delivery=Delivery.NEVER)
         shop = Shop(folder, judge, stack, **payments)
-        shop.prepare(rows, seats_each)
+        shop.prepare(rows, seats_each, hold_seconds)
         yield shop
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from storage.schema.states import OrderState
+from storage.schema.states import DisputeState, OrderState
 from tests.money.books import UNDER_WAY, payments_of
 from tests.money.deaths import CONFIRMED, POINTS, wait_for_states
-from tests.money.shop import CAPTURE, Buyer, Shop, open_shop, placed_order
+from tests.money.shop import CAPTURE, Buyer, Shop, open_shop, placed_order, wait_for
 from tests.stripe_judge.faults import Fault
 
 PLENTY = 1_000
@@ -82,6 +82,7 @@ def assert_nobody_else_gets_the_seats(shop: Shop, buyers: dict[str, Buyer], thie
 
 
 def assert_ended_as_they_should(shop: Shop, buyers: dict[str, Buyer]) -> None:
+    wait_for(lambda: disputes_of(buyers) == {name: point.dispute for name, point in POINTS.items()})
     ended = {}
     for name, buyer in buyers.items():
         order = buyer.order()
@@ -93,3 +94,9 @@ def assert_ended_as_they_should(shop: Shop, buyers: dict[str, Buyer]) -> None:
             (payment,) = payments_of(lines, buyers[name].order_id())
             assert payment.captured == payment.amount, name
             assert payment.refunded == (payment.amount // 2 if point.gives_back_half else 0), name
+
+
+def disputes_of(buyers: dict[str, Buyer]) -> dict[str, DisputeState | None]:
+    """What the newest order of each buyer says of a dispute."""
+    orders = {name: buyer.order() for name, buyer in buyers.items()}
+    return {name: None if order is None else order.dispute for name, order in orders.items()}

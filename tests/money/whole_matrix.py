@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from storage.schema.states import OrderState
+from tests.money.deaths import POINTS
 from tests.money.faults import CALLS, KINDS, cells, hold_together
 from tests.money.shop import AUTHORISE, CAPTURE, REFUND, VOID, Shop, open_shop, wait_for
 from tests.money.test_deaths import (
@@ -19,6 +20,7 @@ from tests.money.test_deaths import (
     assert_no_seat_was_given_up,
     stand_everywhere,
 )
+from tests.money.test_ends import cancel_at
 from tests.stripe_judge.faults import Fault, FaultOrder
 
 
@@ -45,6 +47,10 @@ def test_each_next_life_dies_too_after_the_first_effect_of_its_kind(tmp_path: Pa
         shop.rest()
         assert_ended_as_they_should(shop, buyers)
         shop.audit()
+
+
+def test_a_buyer_cancels_at_every_point(tmp_path: Path) -> None:
+    cancel_at(tmp_path, POINTS)
 
 
 def wait_until_all_hang(shop: Shop) -> None:
