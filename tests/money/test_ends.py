@@ -22,7 +22,6 @@ from tests.money.deaths import (
     REFUNDED,
     VOIDED,
     Ends,
-    Point,
     be_challenged,
     sell,
     stand_at_payment,
@@ -45,11 +44,8 @@ from tests.money.test_deaths import PLENTY
 from tests.stripe_judge.behaviour import Delivery
 from tests.stripe_judge.faults import Fault
 
-HOLD_SECONDS: Final = 4
+HOLD_SECONDS: Final = 6
 ENDED: Final = (OrderState.FAILED, PaymentState.FAILED)
-ENDS_OF_CANCELLED: Final = {REFUNDED, VOIDED}
-SHORT: Final = ("authorised, not sold", "sold, not captured", "captured, no tickets", "tickets issued")
-"""Points at which a buyer cancels in the short form; the long form has them all."""
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +74,16 @@ def outlive_the_authorisation(lead: Callable[[Shop, Buyer], None]) -> Callable[[
     return led
 
 
+def cancel_at(endpoint: str, *, after: bool) -> Callable[[Shop, Buyer], None]:
+    """The buyer cancels while this call of the payment waits. The long form does so at every point."""
+
+    def led(shop: Shop, buyer: Buyer) -> None:
+        stand_at_payment(endpoint, after=after)(shop, buyer)
+        assert buyer.cancel(buyer.order_id()).status_code == 200
+
+    return led
+
+
 ENDINGS: Final[dict[str, Ending]] = {
     "hold over, card not asked": Ending(lead=stand_at_payment(AUTHORISE, after=False), ends=CONFIRMED),
     "hold over, authorised": Ending(lead=stand_at_payment(AUTHORISE, after=True), ends=CONFIRMED),
@@ -93,6 +99,8 @@ ENDINGS: Final[dict[str, Ending]] = {
     "authorisation over, cancelled, not voided": Ending(
         lead=outlive_the_authorisation(stand_at_void(after=False)), ends=VOIDED
     ),
+    "cancelled, not captured": Ending(lead=cancel_at(CAPTURE, after=False), ends=VOIDED),
+    "cancelled, captured unheard": Ending(lead=cancel_at(CAPTURE, after=True), ends=REFUNDED),
     # The last, since its call is made only when the hold ends.
     "hold over, challenge not met": Ending(lead=let_the_challenge_run_out, ends=LOST, token=CHALLENGED),
 }
@@ -104,9 +112,10 @@ def test_whatever_runs_out_before_the_daemon_dies_nobody_pays_for_nothing(tmp_pa
     ) as shop:
         shop.start()
         buyers: dict[str, Buyer] = {}
-        for name, ending in ENDINGS.items():
+        for (name, ending), seats in zip(ENDINGS.items(), pairs_of_seats(shop), strict=False):
             buyers[name] = buyer = Buyer(shop, ending.token)
-            buyer.reserve(2)
+            # Named, since the best ones may be those of a hold that has just ended.
+            take(buyer, seats)
             ending.lead(shop, buyer)
         wait_for(lambda: not holds_under_payment(shop), lambda: f"held: {holds_under_payment(shop)}")
         shop.wait_for_faults()
@@ -120,8 +129,6 @@ def test_whatever_runs_out_before_the_daemon_dies_nobody_pays_for_nothing(tmp_pa
         assert ended == {name: ending.ends for name, ending in ENDINGS.items()}
         assert {order_states(rival) for rival in rivals} == {CONFIRMED}
         shop.audit()
-        assert shop.command("verify") == "nothing is wrong"
-        assert shop.command("reconcile").endswith(", 0 under way, 0 differ")
 
 
 def holds_under_payment(shop: Shop) -> int:
@@ -134,55 +141,28 @@ def holds_under_payment(shop: Shop) -> int:
 def take_over(shop: Shop, late: Buyer) -> Buyer:
     """Somebody else buys the seats of a hold that has ended."""
     rival = Buyer(shop)
-    answer = rival.try_seats(late.hold["seat_ids"])
-    assert answer.status_code == 201, answer.text
-    rival.hold = answer.json()
+    take(rival, late.hold["seat_ids"])
     wait_for_states(shop, placed_order(rival.pay()), CONFIRMED)
     return rival
+
+
+def take(buyer: Buyer, seat_ids: list[str]) -> None:
+    """Has the buyer hold these very seats."""
+    answer = buyer.try_seats(seat_ids)
+    assert answer.status_code == 201, answer.text
+    buyer.hold = answer.json()
+
+
+def pairs_of_seats(shop: Shop) -> list[list[str]]:
+    """The first two seats of each row."""
+    floor = shop.client.get(f"/v1/events/{EVENT}/seats").json()["sections"][0]
+    return [[seat["seat_id"] for seat in row["seats"][:2]] for row in floor["rows"]]
 
 
 def order_states(buyer: Buyer) -> Ends:
     order = buyer.order()
     assert order is not None
     return order.state, order.payment_state
-
-
-# --- cancel by the buyer ----------------------------------------------------------------------------------------------
-
-
-def test_a_buyer_who_cancels_where_the_daemon_dies_has_all_back_or_all_tickets(tmp_path: Path) -> None:
-    cancel_at(tmp_path, {name: POINTS[name] for name in SHORT})
-
-
-def cancel_at(folder: Path, points: dict[str, Point]) -> None:
-    """At each point the buyer cancels before the daemon dies, and whoever is left cancels after the next start."""
-    with open_shop(folder, timeout_seconds=240, capture_retry_seconds=20) as shop:
-        shop.start()
-        buyers: dict[str, Buyer] = {}
-        cancelled: set[str] = set()
-        for name, point in points.items():
-            buyers[name] = buyer = Buyer(shop, point.token)
-            buyer.reserve(2)
-            point.lead(shop, buyer)
-            if (order := buyer.order()) is not None and buyer.cancel(order.order_id).status_code == 200:
-                cancelled.add(name)
-        shop.kill()
-        assert shop.books().problems == []
-
-        shop.start(capture_retry_seconds=1)
-        shop.rest()
-        for name, point in points.items():
-            ends = ENDS_OF_CANCELLED if name in cancelled else {point.ends}
-            assert order_states(buyers[name]) in ends, name
-        shop.audit()
-        for name, buyer in buyers.items():
-            if order_states(buyer) == CONFIRMED and points[name].dispute is not DisputeState.OPEN:
-                assert buyer.cancel(buyer.order_id()).status_code == 200, name
-        shop.rest()
-        books = shop.audit()
-        left = {order.dispute for order in books.orders.values() if order.state is OrderState.CONFIRMED}
-        assert left <= {DisputeState.OPEN}
-        assert shop.command("verify") == "nothing is wrong"
 
 
 # --- disputes ---------------------------------------------------------------------------------------------------------
@@ -233,7 +213,6 @@ def test_a_chargeback_is_learned_from_the_gateway_whoever_tells_of_it(tmp_path: 
         shop.judge.close_dispute(dispute, won=True)
         wait_for_states(shop, order, REFUNDED)
         shop.audit()
-        assert shop.command("verify") == "nothing is wrong"
         assert shop.command("reconcile").endswith(", 0 under way, 0 differ")
         assert "DISPUTE_LOST" in shop.command("ledger", "export", "--all")
 
@@ -241,7 +220,8 @@ def test_a_chargeback_is_learned_from_the_gateway_whoever_tells_of_it(tmp_path: 
 # --- cancelled events -------------------------------------------------------------------------------------------------
 
 
-CROWD: Final = 30
+CROWD: Final = 26
+"""More than end in one commit."""
 
 
 def test_a_cancelled_event_gives_all_money_back_once_however_often_the_daemon_dies(tmp_path: Path) -> None:
@@ -280,7 +260,6 @@ def test_a_cancelled_event_gives_all_money_back_once_however_often_the_daemon_di
         assert {ticket.state for ticket in books.tickets} == {TicketState.VOID}
         assert sum(line.captured - line.refunded for line in shop.judge.ledger()) == 0
         assert holding.pay().status_code == 410
-        assert shop.command("verify") == "nothing is wrong"
         assert shop.command("reconcile").endswith(", 0 under way, 0 differ")
 
 
