@@ -9,8 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,6 +18,8 @@ from storage.schema.ids import EntryId, EventId, UserId
 from storage.schema.records import ApiKeyRecord
 from ticketd.credentials.claims import Claims
 from ticketd.errors import ErrorCode, Refusal
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 Body_co = TypeVar("Body_co", bound=msgspec.Struct | None, covariant=True)
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -42,8 +43,7 @@ class BodyLost(Exception):
     """The rest of a request's body will not come. No answer is made: whoever reads the wire knows what to say."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawRequest:
+class RawRequest(msgspec.Struct, frozen=True):
     """A request as it was read: ``path`` decoded, ``query`` raw, header names in lower case, the body not read yet.
 
     ``client`` is the address of the socket's other end ("" for a Unix socket), which may be a proxy's.
@@ -60,8 +60,7 @@ class RawRequest:
     read_body: Callable[[int], Awaitable[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """Who calls: the API key, and what the token says, if one was sent."""
 
     api_key: ApiKeyRecord | None
@@ -96,24 +95,22 @@ class Principal:
         return self.claims
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotentRequest:
+class IdempotentRequest(msgspec.Struct, frozen=True):
     """A request with an Idempotency-Key: ``digest`` names scope, route and key, ``fingerprint`` path and body."""
 
     digest: bytes
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[Body_co]):
+class Call(msgspec.Struct, Generic[Body_co], frozen=True, kw_only=True):
     """A request that was judged and read."""
 
     principal: Principal
     body: Body_co
     raw: bytes = b""
-    path: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    path: Mapping[str, str] = msgspec.field(default_factory=dict)
+    query: Mapping[str, str] = msgspec.field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     request_id: str
     session_id: str = ""
     client: str = ""
@@ -144,15 +141,19 @@ AnyCall = Call[msgspec.Struct | None]
 """A call whose body is not looked at."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """An answer: status, body, further headers. ``kept`` tells that its idempotent outcome is stored already."""
 
     status: int
     body: bytes = b""
     content_type: str = JSON_TYPE
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
     kept: bool = False
+
+
+def is_uuid(text: str) -> bool:
+    """Whether this is a UUID in its canonical form of 36 characters, upper or lower case."""
+    return _UUID_FORM.fullmatch(text) is not None
 
 
 def parse_uuid(text: str) -> UUID | None:

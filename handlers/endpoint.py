@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -43,6 +43,11 @@ class Credential:
     scopes: frozenset[Scope]
     token: Token
     kinds: frozenset[TokenKind]
+    scope_names: frozenset[str] = field(init=False, repr=False)
+    """The same scopes as keys have them stored."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scope_names", frozenset(scope.value for scope in self.scopes))
 
 
 _BUYING_SCOPES: Final = frozenset({Scope.PUBLIC, Scope.STOREFRONT})

@@ -5,15 +5,16 @@ These are properties of HTTP, the same for all endpoints and all ways of serving
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import gzip
 import hashlib
+from collections.abc import Mapping
 from typing import Final
 
 import zstandard
 
 from config.settings import ServerSettings
-from handlers.call import RawRequest, Reply
+from handlers.call import Headers, RawRequest, Reply
 from handlers.router import Router
 from ticketd.errors import ErrorCode, Refusal
 
@@ -35,6 +36,9 @@ _EXPOSED: Final = ", ".join(
         "X-Request-ID",
     )
 )
+_EXPOSES: Final = ("Access-Control-Expose-Headers", _EXPOSED)
+_OPEN_TO_ALL: Final = (("Access-Control-Allow-Origin", "*"), _EXPOSES)
+_NO_ORIGIN: Final = (("Vary", "Origin"),)
 _ALLOWED: Final = ", ".join(
     (
         "Authorization",
@@ -47,31 +51,57 @@ _ALLOWED: Final = ", ".join(
         "X-Session-ID",
     )
 )
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+_NOT_KEPT: Final = ("Cache-Control", "no-store")
+_ASKED_ABOUT: Final = ("Cache-Control", "private, no-cache")
+_VARIES: Final = ("Vary", "Accept-Encoding")
+_CODINGS_KEPT: Final = 256
+"""Browsers send a score of different Accept-Encoding headers."""
+_LONGEST_KEPT: Final = 256
 _COMPRESSIBLE: Final = ("application/json", "text/", "application/javascript", "image/svg")
 
 
-def finish_reply(settings: ServerSettings, request: RawRequest, reply: Reply, request_id: str) -> Reply:
+def finish_reply(
+    settings: ServerSettings,
+    request: RawRequest,
+    reply: Reply,
+    request_id: str,
+    limit_headers: Headers = (),
+) -> Reply:
     """The reply as it goes on the wire: 304 where the client has it, compressed where asked, with its headers.
 
-    A reply that has its own Content-Encoding or ETag header keeps it.
+    A reply that has its own Content-Encoding or ETag header keeps it. ``limit_headers`` tell of the rate limit.
     """
-    headers = [*reply.headers, ("X-Request-ID", request_id), *_cors(settings, request)]
-    names = {name.lower() for name, _ in headers}
-    if "cache-control" not in names:
-        headers.append(("Cache-Control", "no-store" if "etag" not in names else "private, no-cache"))
+    own = {name.lower(): value for name, value in reply.headers} if reply.headers else _NO_HEADERS
+    headers = (*reply.headers, *limit_headers, ("X-Request-ID", request_id), *_cors(settings, request))
+    etag = own.get("etag")
+    if "cache-control" not in own:
+        headers = (*headers, _NOT_KEPT if etag is None else _ASKED_ABOUT)
     coding = None
-    if "content-encoding" not in names and _may_compress(reply):
-        headers.append(("Vary", "Accept-Encoding"))
+    if "content-encoding" not in own and _may_compress(reply):
+        headers = (*headers, _VARIES)
         coding = accepted_coding(request.headers.get("accept-encoding", ""))
-    if coding is not None:
-        headers = [(name, _weak(value) if name.lower() == "etag" else value) for name, value in headers]
-    etag = next((value for name, value in headers if name.lower() == "etag"), None)
-    if etag is not None and reply.status == 200 and _matches(request.headers.get("if-none-match"), etag):
-        return dataclasses.replace(reply, status=304, body=b"", content_type="", headers=_without(headers))
+    if etag is not None:
+        if coding is not None:
+            etag = _weak(etag)
+            headers = tuple((name, etag if name.lower() == "etag" else value) for name, value in headers)
+        if reply.status == 200 and _matches(request.headers.get("if-none-match"), etag):
+            return Reply(status=304, content_type="", headers=_without(headers), kept=reply.kept)
     if coding is None:
-        return dataclasses.replace(reply, headers=tuple(headers))
-    headers.append(("Content-Encoding", coding))
-    return dataclasses.replace(reply, body=compress(reply.body, coding), headers=tuple(headers))
+        return Reply(
+            status=reply.status,
+            body=reply.body,
+            content_type=reply.content_type,
+            headers=headers,
+            kept=reply.kept,
+        )
+    return Reply(
+        status=reply.status,
+        body=compress(reply.body, coding),
+        content_type=reply.content_type,
+        headers=(*headers, ("Content-Encoding", coding)),
+        kept=reply.kept,
+    )
 
 
 def etag_of(*parts: object) -> str:
@@ -81,6 +111,10 @@ def etag_of(*parts: object) -> str:
 
 def accepted_coding(header: str) -> str | None:
     """zstd or gzip, by what an Accept-Encoding header prefers; None for neither (RFC 9110, section 12.5.3)."""
+    return _kept_coding(header) if len(header) <= _LONGEST_KEPT else _read_coding(header)
+
+
+def _read_coding(header: str) -> str | None:
     weights: dict[str, float] = {}
     for part in header.lower().split(","):
         name, _, parameter = part.partition(";")
@@ -94,6 +128,9 @@ def accepted_coding(header: str) -> str | None:
     rest = weights.get("*", 0.0)
     best = max(("zstd", "gzip"), key=lambda name: weights.get(name, rest))
     return best if weights.get(best, rest) > 0 else None
+
+
+_kept_coding: Final = functools.lru_cache(maxsize=_CODINGS_KEPT)(_read_coding)
 
 
 def compress(body: bytes, coding: str) -> bytes:
@@ -125,23 +162,21 @@ def _allows_origin(settings: ServerSettings, request: RawRequest) -> bool:
     return "*" in settings.cors_origins or request.headers.get("origin") in settings.cors_origins
 
 
-def _cors(settings: ServerSettings, request: RawRequest) -> list[tuple[str, str]]:
+def _cors(settings: ServerSettings, request: RawRequest) -> Headers:
     if not settings.cors_origins:
-        return []
+        return ()
     if "*" in settings.cors_origins:
-        return [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", _EXPOSED)]
+        return _OPEN_TO_ALL
     if not _allows_origin(settings, request):
-        return [("Vary", "Origin")]
-    return [
-        ("Access-Control-Allow-Origin", request.headers["origin"]),
-        ("Access-Control-Expose-Headers", _EXPOSED),
-        ("Vary", "Origin"),
-    ]
+        return _NO_ORIGIN
+    return (("Access-Control-Allow-Origin", request.headers["origin"]), _EXPOSES, ("Vary", "Origin"))
 
 
 def _matches(if_none_match: str | None, etag: str) -> bool:
     if if_none_match is None:
         return False
+    if if_none_match == etag:
+        return True
     wanted = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
     return "*" in wanted or etag.removeprefix("W/") in wanted
 
@@ -151,7 +186,7 @@ def _weak(etag: str) -> str:
     return etag if etag.startswith("W/") else f"W/{etag}"
 
 
-def _without(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+def _without(headers: Headers) -> Headers:
     """The headers of a 304: no Content-Encoding, since there is no content."""
     return tuple((name, value) for name, value in headers if name.lower() != "content-encoding")
 

@@ -6,8 +6,9 @@ Rules of the sale are not here; ownership and state are judged by the endpoint a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from handlers.call import ListenerKind, Principal, RawRequest
 from handlers.endpoint import Credential, Endpoint, Token
@@ -42,14 +43,13 @@ def judge_api_key(services: Services, endpoint: Endpoint, request: RawRequest) -
         raise Refusal(ErrorCode.API_KEY_INVALID)
     if open_to_all:
         return found
-    if Scope(found.scope) not in endpoint.credential.scopes:
-        needed = sorted(scope.value for scope in endpoint.credential.scopes)
+    if found.scope not in endpoint.credential.scope_names:
+        needed = sorted(endpoint.credential.scope_names)
         raise Refusal(ErrorCode.SCOPE_MISSING, details={"scopes": needed})
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class SentToken:
+class SentToken(msgspec.Struct, frozen=True):
     """The token that a call carries, verified once: what it says, or how it is to be refused when its turn comes."""
 
     claims: Claims | None = None
@@ -57,18 +57,21 @@ class SentToken:
     in_query: bool = False
 
 
-def read_token(services: Services, request: RawRequest, query_token: str | None) -> SentToken:
-    """What the call's token says. With one in the header and one in the query both must be good; the header's is the
-    one that counts."""
+_NOTHING_SENT: Final = SentToken()
+
+
+def read_token(services: Services, request: RawRequest, query_token: str | None, now_ms: int) -> SentToken:
+    """What the call's token says at ``now_ms``. With one in the header and one in the query both must be good; the
+    header's is the one that counts."""
     try:
         bearer = _bearer(request)
-        sent = [text for text in (bearer, query_token) if text is not None]
-        if not sent:
-            return SentToken()
-        claims, *_ = [_verify(services, text) for text in sent]
+        claims = None if bearer is None else _verify(services, bearer, now_ms)
+        in_query = None if query_token is None else _verify(services, query_token, now_ms)
     except Refusal as refusal:
         return SentToken(refusal=refusal)
-    return SentToken(claims, in_query=bearer is None)
+    if claims is not None:
+        return SentToken(claims)
+    return _NOTHING_SENT if in_query is None else SentToken(in_query, in_query=True)
 
 
 def judge_token(
@@ -108,9 +111,9 @@ def _needs_token(services: Services, credential: Credential, api_key: ApiKeyReco
             return api_key is None or Scope(api_key.scope) is not Scope.STOREFRONT
 
 
-def _verify(services: Services, token: str) -> Claims:
+def _verify(services: Services, token: str, now_ms: int) -> Claims:
     try:
-        return services.keys.tokens.verify(token, services.clock.now_ms())
+        return services.keys.tokens.verify(token, now_ms)
     except TokenExpired:
         raise Refusal(ErrorCode.TOKEN_EXPIRED) from None
     except TokenInvalid:
@@ -147,9 +150,9 @@ def judge(
     except Refusal:
         meter.count_stray(endpoint)
         raise
-    sent = SentToken()
+    sent = _NOTHING_SENT
     if _minds_credentials(endpoint, request):
-        sent = read_token(services, request, query_token)
+        sent = read_token(services, request, query_token, meter.now_ms)
     meter.count_call(endpoint, api_key, sent.claims)
     claims = judge_token(services, endpoint.credential, api_key, sent)
     judge_device(services, claims, request)

@@ -19,15 +19,18 @@ from ticketd.rate_limits.classes import RateClass
 from ticketd.rate_limits.limits import Caller, Verdict
 
 _SOCKET: Final = Caller(b"socket")
+_STOREFRONT: Final = Scope.STOREFRONT.value
 
 
 class Meter:
-    """Counts one request. ``address`` is its client's, behind trusted proxies too; "" on the operator's Unix socket."""
+    """Counts one request. ``address`` is its client's, behind trusted proxies too; "" on the operator's Unix socket;
+    ``now_ms`` is when it came."""
 
     def __init__(self, services: Services, request: RawRequest) -> None:
         self._services = services
         self._listener = request.listener
         self._verdict: Verdict | None = None
+        self.now_ms = services.clock.now_ms()
         self.address: str = services.proxies.client_address(request.client, request.headers)
 
     @property
@@ -54,7 +57,7 @@ class Meter:
 
     def _take(self, rate: RateClass, caller: Caller) -> Verdict | None:
         services = self._services
-        self._verdict = services.rate_limits.take(rate, caller, services.clock.now_ms())
+        self._verdict = services.rate_limits.take(rate, caller, self.now_ms)
         return self._verdict
 
 
@@ -70,7 +73,6 @@ def caller_of(address: str, api_key: ApiKeyRecord | None, claims: Claims | None)
 
 def class_of(rate: RateClass, api_key: ApiKeyRecord | None, claims: Claims | None) -> RateClass:
     """The class that counts a call of this one: a storefront that joins without a token speaks for many buyers."""
-    is_storefront = api_key is not None and api_key.scope == Scope.STOREFRONT.value
-    if rate is RateClass.JOIN and claims is None and is_storefront:
-        return RateClass.SESSIONS
+    if rate is RateClass.JOIN and claims is None and api_key is not None:
+        return RateClass.SESSIONS if api_key.scope == _STOREFRONT else rate
     return rate

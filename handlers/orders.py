@@ -7,11 +7,10 @@ the seats.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, Literal, cast
 
 import msgspec
-from msgspec.structs import replace as with_fields
+from msgspec.structs import replace
 
 from handlers.answers import answer, encode_json, money, optional_time, time_text
 from handlers.call import AnyCall, Call, Reply, parse_uuid
@@ -141,7 +140,7 @@ async def get_order(services: Services, call: AnyCall) -> Reply:
         tickets = order_tickets(view, event_id, order)
     services.payments.look_soon(event_id, order)
     shown = [await _ticket(services, event_id, ticket) for ticket in tickets]
-    return answer(with_fields(details, tickets=shown))
+    return answer(replace(details, tickets=shown))
 
 
 async def cancel_own_order(services: Services, call: AnyCall) -> Reply:

@@ -6,11 +6,12 @@ An upgrade is judged as every call is: route, API key if one is sent, rate limit
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
+from msgspec.structs import replace
 
 from handlers.bodies import parse_query
 from handlers.call import AnyCall, ListenerKind, RawRequest, Reply, parse_uuid
@@ -102,8 +103,7 @@ class RealtimeApp:
             if refusal.code is ErrorCode.INTERNAL_ERROR:
                 _log.exception("upgrade failed", request_id=request_id)
             reply = error_reply(refusal, request_id, services.clock.now_ms())
-            reply = replace(reply, headers=(*reply.headers, *seen.meter.headers))
-            reply = finish_reply(services.settings.server, raw, reply, request_id)
+            reply = finish_reply(services.settings.server, raw, reply, request_id, seen.meter.headers)
             self._record(seen, reply.status, started)
             headers = (("Content-Type", reply.content_type), *reply.headers)
             return UpgradeRefused(status=reply.status, headers=headers, body=reply.body)
@@ -145,12 +145,13 @@ class RealtimeApp:
             if text.startswith(BEARER_PREFIX)
         ]
         found: list[tuple[str, Claims]] = []
+        now_ms = self._services.clock.now_ms()
         for text in (None, *offered, query.get("token")):
             # The header's token is read by the same hand as every call's; the others stand in for a header.
             value = request.headers.get("authorization") if text is None else f"Bearer {text}"
             if value is None or (text is None and "authorization" not in request.headers):
                 continue
-            read = read_token(self._services, replace(raw, headers={"authorization": value}), None)
+            read = read_token(self._services, replace(raw, headers={"authorization": value}), None, now_ms)
             if read.refusal is not None:
                 return read.refusal
             if read.claims is not None:

@@ -6,16 +6,15 @@ Order of judgement: route (404, 405), API key (401), rate limit (429), token (40
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
 
 from handlers.bodies import parse_query, read_body, read_bytes
-from handlers.call import BodyLost, Call, IdempotentRequest, Principal, RawRequest, Reply, parse_uuid
+from handlers.call import BodyLost, Call, IdempotentRequest, Principal, RawRequest, Reply, is_uuid
 from handlers.commit import idempotent_request, keep_reply, scope_partition, stored_reply
 from handlers.endpoint import Endpoint
 from handlers.errors import error_reply, refusal_of
@@ -26,12 +25,14 @@ from handlers.router import Router
 from handlers.services import Services
 from storage.engine import Partition
 from ticketd.errors import ErrorCode, Refusal
-from ticketd.ids import new_id
+from ticketd.ids import new_id_text
+from ticketd.logs import writes_requests
 
 _Run = Callable[[IdempotentRequest | None], Awaitable[Reply]]
 
 _log = structlog.get_logger("ticketd.requests")
 
+_NO_QUERY: Final[Mapping[str, str]] = {}
 _SESSION_ID: Final = re.compile(r"[\x20-\x7e]{0,128}")
 
 
@@ -57,8 +58,7 @@ class Server:
                 _log.exception("request failed", request_id=request_id, route=seen.route)
             reply = error_reply(refusal, request_id, self._services.clock.now_ms())
         # Outside of what is kept for a repetition: each answer tells of its own call.
-        reply = dataclasses.replace(reply, headers=(*reply.headers, *seen.meter.headers))
-        reply = finish_reply(self._services.settings.server, request, reply, request_id)
+        reply = finish_reply(self._services.settings.server, request, reply, request_id, seen.meter.headers)
         self._record(request, request_id, seen, reply, time.perf_counter() - started)
         return reply
 
@@ -72,7 +72,7 @@ class Server:
             seen.meter.count_stray()
             raise
         seen.endpoint = endpoint
-        query, unreadable = _query(request)
+        query, unreadable = _query(request) if request.query else (_NO_QUERY, None)
         principal = judge(services, endpoint, request, query.get("queue_token"), seen.meter)
         seen.principal = principal
         is_called = bool(endpoint.credential.scopes)
@@ -81,7 +81,7 @@ class Server:
         session_id = _session_id(request) if is_called else ""
         raw = await read_bytes(request, _body_limit(services, endpoint))
 
-        async def run(idempotent: IdempotentRequest | None) -> Reply:
+        def run(idempotent: IdempotentRequest | None) -> Awaitable[Reply]:
             call = Call(
                 principal=principal,
                 body=read_body(endpoint, request, raw),
@@ -95,7 +95,7 @@ class Server:
                 listener=request.listener,
                 idempotent=idempotent,
             )
-            return await endpoint.function(services, call)
+            return endpoint.function(services, call)
 
         key = request.headers.get("idempotency-key") if endpoint.idempotent else None
         if key is None:
@@ -132,6 +132,8 @@ class Server:
         self, request: RawRequest, request_id: str, seen: _Seen, reply: Reply, seconds: float
     ) -> None:
         self._services.metrics.request_answered(seen.route, request.method, reply.status, seconds)
+        if not writes_requests():
+            return
         claims = seen.principal.claims if seen.principal else None
         api_key = seen.principal.api_key if seen.principal else None
         _log.info(
@@ -161,7 +163,7 @@ class _Seen:
         return self.endpoint.path if self.endpoint else "(none)"
 
 
-def _query(request: RawRequest) -> tuple[dict[str, str], Refusal | None]:
+def _query(request: RawRequest) -> tuple[Mapping[str, str], Refusal | None]:
     """The query's fields, and how it is to be refused if it cannot be read: that comes after who calls."""
     try:
         return parse_query(request.query), None
@@ -175,13 +177,15 @@ def _body_limit(services: Services, endpoint: Endpoint) -> int:
 
 
 def _request_id(request: RawRequest) -> str:
-    given = parse_uuid(request.headers.get("x-request-id", ""))
-    return str(given or new_id())
+    given = request.headers.get("x-request-id")
+    return given.lower() if given is not None and is_uuid(given) else new_id_text()
 
 
 def _session_id(request: RawRequest) -> str:
     """X-Session-ID, opaque: at most 128 printable characters, else INVALID_REQUEST."""
-    value = request.headers.get("x-session-id", "")
+    value = request.headers.get("x-session-id")
+    if value is None:
+        return ""
     if not _SESSION_ID.fullmatch(value):
         raise Refusal(
             ErrorCode.INVALID_REQUEST,

@@ -12,6 +12,7 @@ from storage.schema.draws import SEED_BYTES
 
 _VERSION_7 = 0x7 << 76
 _VARIANT_RFC = 0x2 << 62
+_62_BITS = 2**62 - 1
 
 
 def uuid7(at_ms: int, random: bytes) -> UUID:
@@ -19,6 +20,28 @@ def uuid7(at_ms: int, random: bytes) -> UUID:
     noise = int.from_bytes(random[:10], "big")
     value = (at_ms & (2**48 - 1)) << 80 | (noise >> 68 & 0xFFF) << 64 | noise & (2**62 - 1)
     return UUID(int=value | _VERSION_7 | _VARIANT_RFC)
+
+
+class RandomPool:
+    """Random bytes of the system's, fetched some hundred ids' worth at a time: asking for each costs a system call.
+
+    Bytes are given out once. Not for two threads at once; a process must not be forked with bytes in it.
+    """
+
+    def __init__(self, fetch: Callable[[int], bytes] = os.urandom, pool_bytes: int = 4096) -> None:
+        self._fetch = fetch
+        self._pool_bytes = pool_bytes
+        self._pool = b""
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        """So many random bytes, at most ``pool_bytes``."""
+        at, end = self._at, self._at + count
+        if end > len(self._pool):
+            self._pool = self._fetch(self._pool_bytes)
+            at, end = 0, count
+        self._at = end
+        return self._pool[at:end]
 
 
 class IdSource:
@@ -39,8 +62,17 @@ class IdSource:
         return UUID(int=self._newest)
 
 
-new_id: Final = IdSource().new_id
+_random: Final = RandomPool()
+
+new_id: Final = IdSource(random=_random.take).new_id
 """A new UUIDv7 of now, above all those that this process made before."""
+
+
+def new_id_text() -> str:
+    """The text of a UUIDv7 of now, for what is only shown, such as a request's id; not above those before it."""
+    noise = int.from_bytes(_random.take(10), "big")
+    text = f"{time.time_ns() // 1_000_000:012x}{noise & 0xFFF | 0x7000:04x}{noise >> 12 & _62_BITS | 2 << 62:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def new_seed() -> bytes:

@@ -4,7 +4,13 @@ import hashlib
 
 import pytest
 
-from ticketd.credentials.devices import DeviceHash, FingerprintInvalid, hash_device, same_device
+from ticketd.credentials.devices import (
+    DEVICES_KEPT,
+    DeviceHash,
+    FingerprintInvalid,
+    hash_device,
+    same_device,
+)
 
 
 @pytest.mark.parametrize("text", ["a", "a" * 256, "two words", "~!@ #", "0123456789abcdef"])
@@ -16,6 +22,16 @@ def test_a_fingerprint_is_known_by_its_sha256(text: str) -> None:
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(FingerprintInvalid):
         hash_device(text)
+
+
+def test_only_so_many_hashes_are_remembered() -> None:
+    hash_device.cache_clear()
+    for number in range(DEVICES_KEPT + 1):
+        hash_device(f"device-{number}")
+        if number in {DEVICES_KEPT - 2, DEVICES_KEPT - 1}:
+            assert hash_device.cache_info().currsize == number + 1
+    assert hash_device.cache_info().currsize == DEVICES_KEPT
+    assert hash_device("device-0") == hashlib.sha256(b"device-0").digest()
 
 
 def test_devices_are_compared_by_hash() -> None:

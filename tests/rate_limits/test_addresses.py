@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import ipaddress
+from typing import TypeAlias
+
 import pytest
 
-from ticketd.rate_limits.addresses import TrustedProxies, subscriber_of
+from ticketd.rate_limits.addresses import (
+    ADDRESSES_KEPT,
+    TrustedProxies,
+    canonical_address,
+    subscriber_of,
+)
 
+Remembering: TypeAlias = "functools._lru_cache_wrapper[str]"
 PROXIES = TrustedProxies(("10.0.0.0/8", "192.0.2.7", "2001:db8:ffff::/48"))
 
 
@@ -88,3 +98,14 @@ def test_an_address_has_one_form() -> None:
 )
 def test_an_ipv6_address_stands_for_its_64(address: str, subscriber: str) -> None:
     assert subscriber_of(address) == subscriber
+
+
+@pytest.mark.parametrize("remember", [canonical_address, subscriber_of])
+def test_only_so_many_addresses_are_remembered(remember: Remembering) -> None:
+    remember.cache_clear()
+    texts = [str(ipaddress.IPv4Address(number)) for number in range(ADDRESSES_KEPT + 1)]
+    for number, text in enumerate(texts, 1):
+        assert remember(text) == text
+        if number in {ADDRESSES_KEPT - 1, ADDRESSES_KEPT}:
+            assert remember.cache_info().currsize == number
+    assert remember.cache_info().currsize == ADDRESSES_KEPT

@@ -6,6 +6,7 @@ differs, is not decided here.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 from typing import Final, NewType
@@ -15,17 +16,20 @@ DeviceHash = NewType("DeviceHash", bytes)
 
 DEVICE_HASH_BYTES: Final = 32
 MAX_FINGERPRINT_LENGTH: Final = 256
+DEVICES_KEPT: Final = 16_384
 
 
 class FingerprintInvalid(ValueError):
     """The text cannot be a device fingerprint."""
 
 
+@functools.lru_cache(maxsize=DEVICES_KEPT)
 def hash_device(fingerprint: str) -> DeviceHash:
     """The hash of a fingerprint: 1 to 256 printable ASCII characters, the first and the last not a space.
 
     It is sent in a JSON body when joining and in a header afterwards; headers carry neither other characters
     nor outer spaces reliably, so a fingerprint with them could never match again. Else FingerprintInvalid.
+    A client sends the same one with every call, so the latest are remembered.
     """
     if not 1 <= len(fingerprint) <= MAX_FINGERPRINT_LENGTH:
         raise FingerprintInvalid(f"a device fingerprint is 1 to {MAX_FINGERPRINT_LENGTH} characters")

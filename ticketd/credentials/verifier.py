@@ -15,6 +15,7 @@ from typing import Final
 
 from ticketd.credentials.claims import (
     DEFAULT_LEEWAY_SECONDS,
+    MAX_TOKEN_LENGTH,
     Claims,
     TokenExpired,
     TokenInvalid,
@@ -75,11 +76,14 @@ class TokenVerifier:
         A key id of the keyring means a token of this daemon; any other is for the outside issuer, if there is
         one. Refuses as ``verify_own`` and ``ExternalIssuer.verify`` do: TokenInvalid, TokenExpired.
         """
-        check_form(token)
-        digest = hashlib.sha256(token.encode("ascii")).digest()
+        # What is found was well-formed when it was put there; an over-long text is not even hashed.
+        if len(token) > MAX_TOKEN_LENGTH:
+            check_form(token)
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         claims = self._cache.get(digest)
         if claims is not None:
             return self._still_valid(digest, claims, now_ms)
+        check_form(token)
         claims = self._verify_anew(token, now_ms)
         self._cache[digest] = claims
         if len(self._cache) > self._cache_entries:

@@ -19,6 +19,7 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _WITH_PORT: Final = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\[\]]+)\](?::[0-9]{1,5})?")
 _SUBSCRIBER_BITS: Final = 64
+ADDRESSES_KEPT: Final = 16_384
 
 
 class TrustedProxies:
@@ -33,6 +34,8 @@ class TrustedProxies:
         ``headers`` have names in lower case, several lines of one name joined by commas. An entry that is no address
         ends the search: the proxy that wrote it is the client then. So is the first of a chain that is all trusted.
         """
+        if not self._networks:
+            return canonical_address(peer)
         address = _parse(peer)
         if address is None:
             return peer
@@ -55,6 +58,13 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
 
+@functools.lru_cache(maxsize=ADDRESSES_KEPT)
+def canonical_address(text: str) -> str:
+    """An address in its canonical form; any other text as it is."""
+    address = _parse(text)
+    return text if address is None else str(address)
+
+
 def subscriber_network(address: str) -> _Network | None:
     """All addresses of the subscriber who has this one: an IPv6 address's /64, an IPv4 address alone; None for what is
     no address, such as a Unix socket's empty one."""
@@ -65,7 +75,7 @@ def subscriber_network(address: str) -> _Network | None:
     return ipaddress.ip_network((parsed, bits), strict=False)
 
 
-@functools.lru_cache(maxsize=16_384)
+@functools.lru_cache(maxsize=ADDRESSES_KEPT)
 def subscriber_of(address: str) -> str:
     """Whom an address stands for: an IPv6 address for its subscriber's network, any other for itself."""
     network = subscriber_network(address)

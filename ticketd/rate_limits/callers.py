@@ -1,4 +1,4 @@
-"""What is known of each caller, by a key of 16 bytes: bounded in number, so that no crowd fills the memory.
+"""What is known of each caller, by a short key: bounded in number, so that no crowd fills the memory.
 
 Two generations. Who calls is in the young one; when that is full, or has lasted longer than any count matters, it
 becomes the old one and the old one is forgotten. So those are forgotten first who have not called for the longest, at

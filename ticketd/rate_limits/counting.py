@@ -66,13 +66,8 @@ class Window:
         is_allowed = calls < self.limit
         calls += is_allowed
         remaining = self.limit - calls
-        return Taken(
-            state=began_ms << _CALL_BITS | calls,
-            is_allowed=is_allowed,
-            remaining=remaining,
-            reset_at_ms=ends_ms,
-            retry_at_ms=now_ms if remaining else ends_ms,
-        )
+        retry_at_ms = now_ms if remaining else ends_ms
+        return Taken(began_ms << _CALL_BITS | calls, is_allowed, remaining, ends_ms, retry_at_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +100,11 @@ class Pace:
             paid_at_ms += self.interval_ms
         free_ms = self.burst * self.interval_ms - (paid_at_ms - now_ms)
         return Taken(
-            state=paid_at_ms << 1 | (not is_allowed),
-            is_allowed=is_allowed,
-            remaining=max(free_ms // self.interval_ms, 0),
-            reset_at_ms=paid_at_ms,
-            retry_at_ms=max(paid_at_ms - tolerated_ms, now_ms),
+            paid_at_ms << 1 | (not is_allowed),
+            is_allowed,
+            max(free_ms // self.interval_ms, 0),
+            paid_at_ms,
+            max(paid_at_ms - tolerated_ms, now_ms),
         )
 
 

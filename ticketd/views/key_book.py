@@ -35,6 +35,7 @@ class KeyBook:
     ) -> None:
         self._engine = engine
         self._api_keys: dict[str, ApiKeyRecord] = {}
+        self._good_texts: dict[str, ApiKeyRecord] = {}
         self.keyring = Keyring(())
         self.ticket_keys: tuple[TicketKey, ...] = ()
         self._link_secret = b""
@@ -44,7 +45,14 @@ class KeyBook:
         self._reload()
 
     def find_api_key(self, text: str) -> ApiKeyRecord | None:
-        """The key whose text was sent; None if it is malformed, unknown, revoked, or its secret is wrong."""
+        """The key whose text was sent; None if it is malformed, unknown, revoked, or its secret is wrong.
+
+        The texts of good keys are remembered, each key having one, until any key changes.
+        """
+        good = self._good_texts.get(text)
+        return good if good is not None else self._check_api_key(text)
+
+    def _check_api_key(self, text: str) -> ApiKeyRecord | None:
         try:
             presented: PresentedApiKey = parse_api_key(text)
         except ApiKeyInvalid:
@@ -52,7 +60,15 @@ class KeyBook:
         record = self._api_keys.get(presented.key_id)
         if record is None or not is_secret_of(presented, record.secret_hash):
             return None
-        return None if record.revoked_at_ms is not None else record
+        if record.revoked_at_ms is not None:
+            return None
+        self._good_texts[text] = record
+        return record
+
+    @property
+    def remembered(self) -> int:
+        """How many texts of good API keys are remembered: at most one for each key."""
+        return len(self._good_texts)
 
     @property
     def ticket_key(self) -> TicketKey:
@@ -82,6 +98,7 @@ class KeyBook:
         with self._engine.snapshot(SYSTEM) as view:
             self._api_keys = {record.key_id: record for _, record in API_KEYS.scan(view, SYSTEM)}
             stored = [record for _, record in SIGNING_KEYS.scan(view, SYSTEM)]
+        self._good_texts.clear()
         self.keyring = Keyring(_token_key(record) for record in stored if record.kind in TOKEN_KEY_KINDS)
         self.tokens.use_keyring(self.keyring)
         self.ticket_keys = tuple(
