@@ -17,6 +17,8 @@ _NAMED_FIELD: Final = re.compile(
     r"^Object (?:missing required|contains unknown) field `(?P<field>.*)`$", re.DOTALL
 )
 _PLACE: Final = re.compile(r" - at `\$\.?(?P<place>.*)`$")
+BODILESS: Final = frozenset({"GET", "HEAD"})
+"""Nothing is read of a call by these methods."""
 _MAX_PROBLEM_LENGTH: Final = 200
 """A problem quotes the name of an unknown field, which may be as long as the body."""
 
@@ -43,7 +45,7 @@ def parse_query(raw: str) -> dict[str, str]:
 
 async def read_bytes(request: RawRequest, limit: int) -> bytes:
     """The body as it was sent; nothing is read of a call that carries none. Refuses BODY_TOO_LARGE."""
-    return b"" if request.method in {"GET", "HEAD"} else await request.read_body(limit)
+    return b"" if request.method in BODILESS else await request.read_body(limit)
 
 
 def read_body(endpoint: Endpoint, request: RawRequest, raw: bytes) -> msgspec.Struct | None:
@@ -51,7 +53,7 @@ def read_body(endpoint: Endpoint, request: RawRequest, raw: bytes) -> msgspec.St
 
     Refuses in this order: UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST with ``details.field``.
     """
-    if request.method in {"GET", "HEAD"}:
+    if request.method in BODILESS:
         return None
     form = endpoint.body
     if endpoint.encoding is BodyEncoding.FORM and form is not None:

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from handlers.bodies import parse_query, read_body, read_bytes
+from handlers.bodies import BODILESS, parse_query, read_body, read_bytes
 from handlers.call import BodyLost, Call, IdempotentRequest, Principal, RawRequest, Reply, is_uuid
 from handlers.commit import idempotent_request, keep_reply, scope_partition, stored_reply
 from handlers.endpoint import Endpoint
@@ -79,7 +79,8 @@ class Server:
         if unreadable is not None and (is_called or endpoint.query is not None):
             raise unreadable
         session_id = _session_id(request) if is_called else ""
-        raw = await read_bytes(request, _body_limit(services, endpoint))
+        is_read = request.method in BODILESS
+        raw = b"" if is_read else await read_bytes(request, _body_limit(services, endpoint))
 
         def run(idempotent: IdempotentRequest | None) -> Awaitable[Reply]:
             call = Call(

@@ -49,7 +49,8 @@ class SteadyClock:
     still. Where it is behind, time goes on at nine tenths of its speed until the two agree: stopped time would let
     nobody in, and time put back would tell the same moment twice.
 
-    ``wall_ns`` and ``monotonic_ns`` are the machine's two clocks. ``now_ms`` may be asked from any thread.
+    ``wall_ns`` and ``monotonic_ns`` are the machine's two clocks. ``now_ms`` may be asked from any thread, and is asked
+    many times in a millisecond: until that is over by the monotonic clock, it answers the same.
     """
 
     _LONGEST_SLEEP_SECONDS = 60.0
@@ -63,9 +64,11 @@ class SteadyClock:
         self._stepped = trio.Event()
         self._lived_ns = monotonic_ns()
         self._at_ns = wall_ns()
+        self._tick = (0, 0)  # a millisecond, and the monotonic time at which it ends
 
     def now_ms(self) -> int:
-        return self._go_on()[0] // _NS_PER_MS
+        at_ms, ends_ns = self._tick
+        return at_ms if self._monotonic_ns() < ends_ns else self._go_on()[0] // _NS_PER_MS
 
     def machine_ms(self) -> int:
         """The machine's own time, steps and all: for what others say who have no other clock."""
@@ -80,6 +83,7 @@ class SteadyClock:
         """Puts the clock forward to ``at_ms``, if it is not as far: before anything has happened by it."""
         with self._lock:
             self._at_ns = max(self._at_ns, at_ms * _NS_PER_MS)
+            self._tick = (0, 0)
 
     def step(self, by_ms: int) -> None:
         """Puts the clock forward by so much, and lets those who wait look at it again. Not in another thread."""
@@ -87,6 +91,7 @@ class SteadyClock:
             raise ValueError("the time of the daemon does not go back")
         with self._lock:
             self._at_ns += by_ms * _NS_PER_MS
+            self._tick = (0, 0)
         stepped, self._stepped = self._stepped, trio.Event()
         stepped.set()
 
@@ -109,6 +114,8 @@ class SteadyClock:
                 self._at_ns = wall_ns
             else:
                 self._at_ns = straight_ns
+            at_ms, into_ns = divmod(self._at_ns, _NS_PER_MS)
+            self._tick = at_ms, self._lived_ns + _NS_PER_MS - into_ns
             return self._at_ns, wall_ns
 
 

@@ -95,9 +95,12 @@ class Transaction(Reader, Protocol):
 class Snapshot(Reader, AbstractContextManager["Snapshot"], Protocol):
     """A consistent read view, closed at the end of its ``with`` block. Never held across an ``await``."""
 
-    @property
-    def now_ms(self) -> int:
-        """The engine's time, as in a transaction."""
+    now_ms: int
+    """The engine's time, as in a transaction."""
+
+    memo: dict[object, object]
+    """What readers of this very state at this very time have worked out, under keys of their own: it is shared by all
+    snapshots of the event loop between two commits within one millisecond, and gone after."""
 
     def version(self, partition: Partition) -> int:
         """The number of changes that the partition has seen; 0 for an unknown one."""

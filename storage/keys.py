@@ -31,12 +31,12 @@ class KeyTooLong(ValueError):
 
 def pack_part(part: Part) -> bytes:
     """One part as bytes whose order is the part's own order. Refuses integers outside 0 … 2**64 - 1 (ValueError)."""
+    if isinstance(part, UUID):
+        return _UUID + part.int.to_bytes(16, "big")
     if isinstance(part, int):
         if not 0 <= part <= MAX_INT:
             raise ValueError(f"a key holds integers from 0 to 2**64 - 1, not {part}")
         return _INT + part.to_bytes(8, "big")
-    if isinstance(part, UUID):
-        return _UUID + part.bytes
     if isinstance(part, str):
         return _TEXT + part.encode().replace(b"\x00", _ESCAPED_NUL) + _END
     return _BYTES + part.replace(b"\x00", _ESCAPED_NUL) + _END

@@ -1,7 +1,8 @@
 """Reading what is committed: snapshots, closed at the end of a ``with`` block and never kept across an await.
 
 A view that stays open while commits go on makes the store grow, so the engine closes every snapshot of its loop that
-is still open when it waits or publishes; whoever then reads from it learns of the mistake.
+is still open when it waits or publishes; whoever then reads from it learns of the mistake. Between two commits all
+snapshots of the loop show the same, so they share one view, which ends with the commit that makes it old.
 """
 
 from __future__ import annotations
@@ -37,16 +38,13 @@ _NO_VIEW = _NoView()
 class StoreSnapshot:
     """A ``Snapshot`` over a backend's view, opened by ``with``."""
 
-    __slots__ = ("_now_ms", "_reads", "_view")
+    __slots__ = ("_reads", "_view", "memo", "now_ms")
 
     def __init__(self, reads: StoreReads) -> None:
         self._reads = reads
         self._view: View = _NO_VIEW
-        self._now_ms = 0
-
-    @property
-    def now_ms(self) -> int:
-        return self._now_ms
+        self.now_ms = 0
+        self.memo: dict[object, object] = {}
 
     def get(self, key: Key) -> bytes | None:
         return self._view.get(key)
@@ -60,18 +58,22 @@ class StoreSnapshot:
         return read_version(self._view, partition)
 
     def __enter__(self) -> StoreSnapshot:
-        self._now_ms, self._view = self._reads.begin(self)
+        self._reads.begin(self)
         return self
+
+    def show(self, view: View, now_ms: int, memo: dict[object, object]) -> None:
+        """Puts a view under the snapshot."""
+        self._view, self.now_ms, self.memo = view, now_ms, memo
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reads.end(self)
+        view = self._view
         self.expire()
+        self._reads.end(self, view)
 
     def expire(self) -> None:
-        """Closes the view under the snapshot; reading from it then raises SnapshotNotOpen."""
-        self._view.close()
+        """Takes the view from under the snapshot; reading from it then raises SnapshotNotOpen."""
         self._view = _NO_VIEW
 
 
@@ -84,6 +86,10 @@ class StoreReads:
         self._codec = codec
         self._loop_thread: int | None = None
         self._open: set[StoreSnapshot] = set()
+        self._shared: View | None = None  # of the loop's snapshots, as long as nothing newer is committed
+        self._shared_ms = 0  # the time of the commit that it shows
+        self._memo: dict[object, object] = {}
+        self._memo_ms = 0
 
     def snapshot(self, *partitions: Partition) -> StoreSnapshot:
         """A consistent view of everything committed, whichever partitions are named."""
@@ -101,21 +107,41 @@ class StoreReads:
         finally:
             view.close()
 
-    def begin(self, snapshot: StoreSnapshot) -> tuple[int, View]:
-        """Opens the view of a snapshot; its time, and the view."""
+    def begin(self, snapshot: StoreSnapshot) -> None:
+        """Opens a snapshot."""
+        if threading.get_ident() != self._loop_thread:
+            view, at_ms = self._open_view()
+            snapshot.show(view, max(self._clock.now_ms(), at_ms), {})
+            return
+        if self._shared is None:
+            self._shared, self._shared_ms = self._open_view()
+            self._memo = {}
+        now_ms = max(self._clock.now_ms(), self._shared_ms)
+        if now_ms != self._memo_ms:
+            self._memo, self._memo_ms = {}, now_ms
+        self._open.add(snapshot)
+        snapshot.show(self._shared, now_ms, self._memo)
+
+    def end(self, snapshot: StoreSnapshot, view: View) -> None:
+        """Lets go of a snapshot whose ``with`` block ended, and of its view."""
+        self._open.discard(snapshot)
+        if view is not self._shared:
+            view.close()
+
+    def _open_view(self) -> tuple[View, int]:
         view = self._backend.view()
         try:
-            now_ms = max(self._clock.now_ms(), self._high_water_ms(view))
+            return view, self._high_water_ms(view)
         except BaseException:
             view.close()
             raise
-        if threading.get_ident() == self._loop_thread:
-            self._open.add(snapshot)
-        return now_ms, view
 
-    def end(self, snapshot: StoreSnapshot) -> None:
-        """Forgets a snapshot whose ``with`` block ended."""
-        self._open.discard(snapshot)
+    def _end_shared_view(self) -> None:
+        """Called in the loop's thread when something was committed, or nothing will be any more."""
+        self._expire_snapshots()
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
 
     def _expire_snapshots(self) -> None:
         """Called in the loop's thread where only a snapshot that is held across an await can still be open."""

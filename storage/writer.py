@@ -149,6 +149,7 @@ class WritingEngine(StoreReads, abc.ABC):
     def _end_commit(self, seconds: float, error: BaseException | None) -> Settled:
         """What the commit settled that was begun: all of it, or what did not fit; if it failed, everything there is."""
         commits = self._commits
+        self._end_shared_view()
         if error is None:
             commits.counters.count_commit(seconds)
             settled = commits.end()

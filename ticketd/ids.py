@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable
 from typing import Final
@@ -12,7 +13,6 @@ from storage.schema.draws import SEED_BYTES
 
 _VERSION_7 = 0x7 << 76
 _VARIANT_RFC = 0x2 << 62
-_62_BITS = 2**62 - 1
 
 
 def uuid7(at_ms: int, random: bytes) -> UUID:
@@ -49,10 +49,10 @@ class IdSource:
     back. Not for two threads at once."""
 
     def __init__(
-        self, now_ns: Callable[[], int] = time.time_ns, random: Callable[[int], bytes] = os.urandom
+        self, now_ns: Callable[[], int] = time.time_ns, fetch: Callable[[int], bytes] = os.urandom
     ) -> None:
         self._now_ns = now_ns
-        self._random = random
+        self._random = fetch
         self._newest = 0
 
     def new_id(self) -> UUID:
@@ -63,15 +63,17 @@ class IdSource:
 
 
 _random: Final = RandomPool()
+_noise: Final = random.Random(os.urandom(32)).getrandbits  # noqa: S311 -- for what need not be secret
 
-new_id: Final = IdSource(random=_random.take).new_id
+new_id: Final = IdSource(fetch=_random.take).new_id
 """A new UUIDv7 of now, above all those that this process made before."""
 
 
 def new_id_text() -> str:
-    """The text of a UUIDv7 of now, for what is only shown, such as a request's id; not above those before it."""
-    noise = int.from_bytes(_random.take(10), "big")
-    text = f"{time.time_ns() // 1_000_000:012x}{noise & 0xFFF | 0x7000:04x}{noise >> 12 & _62_BITS | 2 << 62:016x}"
+    """The text of a UUIDv7 of now, for what is only shown, such as a request's id: not above those before it, and not
+    hard to guess."""
+    value = (time.time_ns() // 1_000_000) << 80 | _VERSION_7 | _VARIANT_RFC | _noise(62) | _noise(12) << 64
+    text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

@@ -65,7 +65,7 @@ def event_of(partition: Partition) -> EventId | None:
 
 # --- an event's partition: the event and its plan ---
 EVENT: Final = Table(1, "event", EventRecord)  # ()
-SALE: Final = Table(2, "sale", SaleRecord)  # ()
+SALE: Final = Table(2, "sale", SaleRecord, kept=256)  # ()
 SECTIONS: Final = Table(3, "sections", SectionRecord)  # (section_key)
 ROW_PLANS: Final = Table(4, "row_plans", RowPlanRecord)  # (row_key)
 
@@ -79,7 +79,7 @@ PURCHASES: Final = Table(15, "purchases", PurchaseRecord)  # (user_id)
 OPENINGS: Final = Table(16, "openings", bytes)  # (section_key): see ticketd.domain.best_seats
 
 # --- an event's partition: the waiting room ---
-ROOM: Final = Table(20, "room", RoomRecord)  # ()
+ROOM: Final = Table(20, "room", RoomRecord, kept=256)  # ()
 ENTRIES: Final = Table(21, "entries", EntryRecord)  # (entry_id)
 LINE: Final = Table(22, "line", EntryId)  # (seq): those who are QUEUED, in the order of their admission
 LIVE_BY_USER: Final = Table(23, "live_by_user", EntryId)  # (user_id)

@@ -22,8 +22,14 @@ _encoder = msgspec.msgpack.Encoder(uuid_format="bytes", decimal_format="string")
 
 Upgrade = Callable[[bytes], bytes]
 
-# A decision makes a score of keys, nearly all in one partition: its prefix is not made anew for each.
-_prefix_of: Final = lru_cache(maxsize=1024)(partition_prefix)
+HEADS_KEPT: Final = 8192
+
+
+@lru_cache(maxsize=HEADS_KEPT)
+def key_head(partition: Partition, packed_number: bytes) -> bytes:
+    """With what all keys of one table in one partition begin. A decision makes a score of keys, nearly all in one
+    partition, so the latest are remembered."""
+    return partition_prefix(partition) + packed_number
 
 
 class RecordUnreadable(Exception):
@@ -42,7 +48,7 @@ class _Keyed:
 
     def key(self, partition: Partition, *parts: Part) -> Key:
         """The key of ``parts``. Refuses more than 400 bytes (KeyTooLong)."""
-        key = _prefix_of(partition) + self._packed_number
+        key = key_head(partition, self._packed_number)
         for part in parts:
             key += pack_part(part)
         if len(key) > MAX_KEY_BYTES:
@@ -53,18 +59,22 @@ class _Keyed:
 class Table(_Keyed, Generic[R]):
     """Records of one type, keyed by a tuple of parts within a partition.
 
-    ``upgrades`` maps an older schema version to the function that turns its msgpack into the next version's.
+    ``upgrades`` maps an older schema version to the function that turns its msgpack into the next version's. ``kept``:
+    so many records are remembered by their stored bytes, so that what is read far oftener than it is written is not
+    decoded each time; by the bytes, so that it can never be out of date. Only for records that cannot be changed.
     """
 
-    __slots__ = ("_decoder", "_head", "_upgrades", "version")
+    __slots__ = ("_decoder", "_head", "_read", "_upgrades", "version")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a line of the layout names what differs from the rest
         self,
         number: int,
         name: str,
         record: type[R],
         version: int = 1,
         upgrades: Mapping[int, Upgrade] | None = None,
+        *,
+        kept: int = 0,
     ) -> None:
         if not 1 <= number <= 1000:
             raise ValueError(f"a table's number is 1 to 1000, not {number}")
@@ -73,11 +83,12 @@ class Table(_Keyed, Generic[R]):
         self._head = bytes((version,))
         self._decoder = msgspec.msgpack.Decoder(record)
         self._upgrades = dict(upgrades or {})
+        self._read = lru_cache(maxsize=kept)(self.decode) if kept else self.decode
 
     def get(self, reader: Reader, partition: Partition, *parts: Part) -> R | None:
         """The record at ``parts``, or None."""
         value = reader.get(self.key(partition, *parts))
-        return None if value is None else self.decode(value)
+        return None if value is None else self._read(value)
 
     def put(self, tx: Transaction, record: R, partition: Partition, *parts: Part) -> None:
         """Writes the record at ``parts``."""

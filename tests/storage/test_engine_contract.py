@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -242,9 +243,51 @@ async def test_a_snapshot_does_not_change(engine: WritingEngine, backend: Faulty
         backend.apply([(KEY, b"2")], [])
         assert snapshot.get(KEY) == b"1"
         assert next(scan) == (KEY, b"1")
-        with engine.snapshot() as newer:
-            assert newer.get(KEY) == b"2"
         assert snapshot.get(KEY) == b"1"
+
+
+async def test_snapshots_between_two_commits_share_a_view_and_the_next_one_sees_the_next_commit(
+    engine: WritingEngine, backend: FaultyBackend
+) -> None:
+    views: list[None] = []
+    backend.before_view = lambda: views.append(None)
+    for number in (b"1", b"2", b"3"):
+        await engine.submit(put_command(KEY, number))
+        views.clear()
+        with engine.snapshot() as one:
+            with engine.snapshot() as other:
+                # What nobody was told of yet is not shown to some and hidden from others.
+                backend.apply([(KEY, b"not told")], [])
+                assert (one.get(KEY), other.get(KEY)) == (number, number)
+            assert one.get(KEY) == number
+        for _ in range(10):
+            assert read(engine) == number
+        assert len(views) <= 1
+
+
+async def test_snapshots_of_other_threads_are_their_own(engine: WritingEngine) -> None:
+    await engine.submit(put_command(KEY, b"1"))
+    assert read(engine) == b"1"
+
+    def read_elsewhere() -> tuple[bytes | None, bytes | None]:
+        with engine.snapshot() as one, engine.snapshot() as other:
+            return one.get(KEY), other.get(KEY)
+
+    assert await trio.to_thread.run_sync(read_elsewhere) == (b"1", b"1")
+    assert read(engine) == b"1"
+
+
+async def test_reading_between_commits_does_not_make_the_store_grow(
+    engine: WritingEngine, backend: FaultyBackend
+) -> None:
+    async def commit(rounds: int) -> int:
+        for number in range(rounds):
+            await engine.submit(put_command(KEY, b"%d" % number * 5000))
+            assert read(engine) == b"%d" % number * 5000
+        return os.stat(backend.place).st_size
+
+    first = await commit(20)
+    assert await commit(300) <= first + 64 * 1024
 
 
 async def test_a_snapshot_is_read_only_within_its_block(engine: WritingEngine) -> None:

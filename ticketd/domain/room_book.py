@@ -34,7 +34,7 @@ from storage.schema.layout import (
 )
 from storage.schema.records import DrawRecord, EntryRecord, RoomRecord, SaleRecord
 from storage.schema.states import ENTRY_MOVES, LIVE_ENTRY_STATES, EntryState, check_move
-from ticketd.domain.sales import SalePhase, load_total, sale_phase
+from ticketd.domain.sales import SalePhase, load_total, sale_is_over, sale_phase
 
 ADMITTING_PHASES: Final = frozenset({SalePhase.PRESALE, SalePhase.ON_SALE})
 OVER_PHASES: Final = frozenset({SalePhase.ENDED, SalePhase.CANCELLED})
@@ -150,7 +150,7 @@ class RoomReading:
         though the lapse may be written a little later; QUEUED once the lobby is drawn, though the record says LOBBY."""
         if entry.due_at_ms is not None and entry.due_at_ms <= self.now_ms:
             return EntryState.EXPIRED
-        if entry.state in WAITING_STATES and self.phase in OVER_PHASES:
+        if entry.state in WAITING_STATES and sale_is_over(self.sale, self.now_ms):
             return EntryState.EXPIRED
         if entry.state is EntryState.LOBBY and self.lobby_is_drawn:
             return EntryState.QUEUED

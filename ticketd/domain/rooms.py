@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from storage.engine import Reader, Transaction
 from storage.schema.events import RoomChanged
 from storage.schema.ids import EntryId, EventId, UserId
-from storage.schema.layout import LIVE_BY_DEVICE, LIVE_BY_USER, PRESALE_JOINS, SALE
+from storage.schema.layout import ENTRIES, LIVE_BY_DEVICE, LIVE_BY_USER, PRESALE_JOINS, SALE
 from storage.schema.records import EntryRecord
 from storage.schema.states import LIVE_ENTRY_STATES, EntryState
 from ticketd.domain.admission import (
@@ -176,13 +176,20 @@ def find_place(
     Refuses QUEUE_ENTRY_EXPIRED with ``status`` EXPIRED (also for an entry that is gone), LEFT or DONE.
     """
     reading = RoomReading.of(reader, event_id, now_ms)
-    entry = None if reading is None else reading.find_entry(entry_id)
-    if reading is None or entry is None:
+    if reading is None:
         raise Refusal(ErrorCode.QUEUE_ENTRY_EXPIRED, details={"status": EntryState.EXPIRED.value})
-    standing = reading.standing(entry)
-    if standing not in LIVE_ENTRY_STATES:
+    return reading, find_live_entry(reader, reading, entry_id)[0]
+
+
+def find_live_entry(
+    reader: Reader, reading: RoomReading, entry_id: EntryId
+) -> tuple[EntryRecord, EntryState]:
+    """A live entry of a room that is read already, and its standing. Refuses as ``find_place``."""
+    entry = ENTRIES.get(reader, reading.partition, entry_id)
+    standing = EntryState.EXPIRED if entry is None else reading.standing(entry)
+    if entry is None or standing not in LIVE_ENTRY_STATES:
         raise Refusal(ErrorCode.QUEUE_ENTRY_EXPIRED, details={"status": standing.value})
-    return reading, entry
+    return entry, standing
 
 
 def find_own_entry(reader: Reader, event_id: EventId, user_id: UserId, now_ms: int) -> EntryRecord:

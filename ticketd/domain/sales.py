@@ -70,6 +70,11 @@ def phase_by_date(sale: SaleRecord, now_ms: int) -> SalePhase:
     return SalePhase.ON_SALE if now_ms >= sale.general_sale_start_ms else SalePhase.PRESALE
 
 
+def sale_is_over(sale: SaleRecord, now_ms: int) -> bool:
+    """Whether the phase is ENDED or CANCELLED, after which no other comes by itself; no seat need be counted."""
+    return sale.cancelled or now_ms >= sale_ends_ms(sale)
+
+
 def load_sale(reader: Reader, event_id: EventId) -> SaleRecord:
     """The sale of an event. Refuses EVENT_NOT_FOUND."""
     sale = SALE.get(reader, event_partition(event_id))

@@ -41,7 +41,12 @@ def wait_ms(reading: RoomReading, reader: Reader, position: int) -> int:
     """The estimate for ``position`` (from 1) of a room that is read already, in milliseconds; 0 for position 0."""
     if position <= 0 or not reading.sale.room.enabled:
         return 0
-    return math.ceil(position / _admissions_per_ms(reading, reader))
+    return wait_at_rate_ms(position, admissions_per_ms(reading, reader))
+
+
+def wait_at_rate_ms(position: int, per_ms: float) -> int:
+    """How long ``position`` (from 1) is likely to wait where so many are let in a millisecond."""
+    return math.ceil(position / per_ms)
 
 
 def whole_minutes(duration_ms: int) -> int:
@@ -49,9 +54,11 @@ def whole_minutes(duration_ms: int) -> int:
     return max(1, -(-duration_ms // MINUTE_MS))
 
 
-def _admissions_per_ms(reading: RoomReading, reader: Reader) -> float:
-    """How fast the line moves. The newest admissions are looked at by their ordinals: as many as five minutes can hold,
-    or half of them, and so on, until the oldest of them is recent enough."""
+def admissions_per_ms(reading: RoomReading, reader: Reader) -> float:
+    """How fast the line moves; above 0.
+
+    The newest admissions are looked at by their ordinals: as many as five minutes can hold, or half of them, and so on,
+    until the oldest of them is recent enough."""
     rate_per_minute = reading.rate_per_minute
     expected = _expected_per_ms(reading)
     fastest = rate_per_minute / RATE_WINDOW_MS

@@ -30,3 +30,6 @@ class RateClass(enum.Enum):
     UNLIMITED = "unlimited"
     TOKEN = "token"  # noqa: S105 -- a name, no password
     """All calls of one buyer with user and access tokens. No endpoint's class: it is counted beside that."""
+
+    # Members are looked up with every call, and each is one object: no need to hash its name in Python.
+    __hash__ = object.__hash__

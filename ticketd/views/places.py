@@ -5,14 +5,18 @@ Made of the store, which knows the entry and its room, and of the positions, whi
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from storage.engine import Snapshot
 from storage.schema.ids import EntryId, EventId
 from storage.schema.records import EntryRecord
 from storage.schema.states import EntryState
-from ticketd.domain.rooms import find_place
-from ticketd.domain.waits import lobby_quiet_ms, lobby_wait_ms, wait_ms
+from ticketd.domain.room_book import RoomReading
+from ticketd.domain.rooms import find_live_entry
+from ticketd.domain.waits import admissions_per_ms, lobby_quiet_ms, lobby_wait_ms, wait_at_rate_ms
+from ticketd.errors import ErrorCode, Refusal
 from ticketd.views.positions import Positions
 
 
@@ -32,11 +36,40 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     quiet_ms: int | None = None
 
 
+class _RoomNow(NamedTuple):
+    """A room, and how fast its line moves."""
+
+    reading: RoomReading
+    per_ms: float
+
+    def wait_ms(self, position: int) -> int:
+        """As ``ticketd.domain.waits.wait_ms``."""
+        if position <= 0 or not self.reading.sale.room.enabled:
+            return 0
+        return wait_at_rate_ms(position, self.per_ms)
+
+
+def _room_now(view: Snapshot, event_id: EventId) -> _RoomNow:
+    """The room of an event, read once for all who ask within a millisecond. Refuses as ``find_standing``."""
+    key = _RoomNow, event_id
+    found = view.memo.get(key)
+    if isinstance(found, _RoomNow):
+        return found
+    reading = RoomReading.of(view, event_id, view.now_ms)
+    if reading is None:
+        raise Refusal(ErrorCode.QUEUE_ENTRY_EXPIRED, details={"status": EntryState.EXPIRED.value})
+    # All that is asked of it is read now: it outlives the snapshot that it was read from.
+    reading.draw  # noqa: B018 -- read, and kept by the reading
+    made = view.memo[key] = _RoomNow(reading, admissions_per_ms(reading, view))
+    return made
+
+
 def find_standing(view: Snapshot, positions: Positions, event_id: EventId, entry_id: EntryId) -> Standing:
     """The place of a live entry. Refuses QUEUE_ENTRY_EXPIRED with ``status`` EXPIRED (also for an entry that is gone),
     LEFT or DONE."""
-    room, entry = find_place(view, event_id, entry_id, view.now_ms)
-    state = room.standing(entry)
+    now = _room_now(view, event_id)
+    room = now.reading
+    entry, state = find_live_entry(view, room, entry_id)
     position = 0
     if state is EntryState.QUEUED and entry.state is EntryState.LOBBY:
         drawn = positions.drawn_position(event_id, entry.seq)
@@ -52,6 +85,6 @@ def find_standing(view: Snapshot, positions: Positions, event_id: EventId, entry
         state=state,
         position=position,
         queue_size=room.queue_size,
-        wait_ms=lobby_wait_ms(room, view) if in_lobby else wait_ms(room, view, position),
+        wait_ms=lobby_wait_ms(room, view) if in_lobby else now.wait_ms(position),
         quiet_ms=lobby_quiet_ms(room) if in_lobby else None,
     )
