@@ -19,6 +19,7 @@ _NAMED_FIELD: Final = re.compile(
 _PLACE: Final = re.compile(r" - at `\$\.?(?P<place>.*)`$")
 BODILESS: Final = frozenset({"GET", "HEAD"})
 """Nothing is read of a call by these methods."""
+_MOST_FIELDS: Final = 50
 _MAX_PROBLEM_LENGTH: Final = 200
 """A problem quotes the name of an unknown field, which may be as long as the body."""
 
@@ -30,7 +31,7 @@ class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def parse_query(raw: str) -> dict[str, str]:
     """The query's fields. A field given twice, or bytes that are not UTF-8, are INVALID_REQUEST."""
     try:
-        pairs = parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=50)
+        pairs = _pairs(raw)
     except (ValueError, UnicodeDecodeError):
         raise Refusal(ErrorCode.INVALID_REQUEST, details={"query": "cannot be read"}) from None
     fields: dict[str, str] = {}
@@ -41,6 +42,14 @@ def parse_query(raw: str) -> dict[str, str]:
             raise Refusal(ErrorCode.INVALID_REQUEST, details={"query": f"{name} holds a NUL character"})
         fields[name] = value
     return fields
+
+
+def _pairs(raw: str) -> list[tuple[str, str]]:
+    if "%" in raw or "+" in raw or "&" in raw:
+        return parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+    # One field as it stands, such as a queue token.
+    name, _, value = raw.partition("=")
+    return [(name, value)] if raw else []
 
 
 async def read_bytes(request: RawRequest, limit: int) -> bytes:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Final
 
 from handlers.call import AnyCall, Reply
-from handlers.forms import etag_of
+from handlers.coding import etag_of
 from handlers.pages import HTML_TYPE
 from handlers.services import Services
 from ticketd.errors import ErrorCode, Refusal

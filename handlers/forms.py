@@ -5,24 +5,15 @@ These are properties of HTTP, the same for all endpoints and all ways of serving
 
 from __future__ import annotations
 
-import functools
-import gzip
-import hashlib
 from collections.abc import Mapping
 from typing import Final
 
-import zstandard
-
 from config.settings import ServerSettings
 from handlers.call import Headers, RawRequest, Reply
+from handlers.coding import VARIES, accepted_coding, compress, compressed_headers, may_compress, weak
 from handlers.router import Router
 from ticketd.errors import ErrorCode, Refusal
 
-MIN_COMPRESSED_BYTES: Final = 1024
-MAX_COMPRESSED_BYTES: Final = 8 * 1024 * 1024
-"""A longer body goes as it is: compressing it would hold up everybody else."""
-_GZIP_LEVEL: Final = 4
-_ZSTD_LEVEL: Final = 3
 _MAX_AGE: Final = "600"
 _EXPOSED: Final = ", ".join(
     (
@@ -54,11 +45,6 @@ _ALLOWED: Final = ", ".join(
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _NOT_KEPT: Final = ("Cache-Control", "no-store")
 _ASKED_ABOUT: Final = ("Cache-Control", "private, no-cache")
-_VARIES: Final = ("Vary", "Accept-Encoding")
-_CODINGS_KEPT: Final = 256
-"""Browsers send a score of different Accept-Encoding headers."""
-_LONGEST_KEPT: Final = 256
-_COMPRESSIBLE: Final = ("application/json", "text/", "application/javascript", "image/svg")
 
 
 def finish_reply(
@@ -78,66 +64,22 @@ def finish_reply(
     if "cache-control" not in own:
         headers = (*headers, _NOT_KEPT if etag is None else _ASKED_ABOUT)
     coding = None
-    if "content-encoding" not in own and _may_compress(reply):
-        headers = (*headers, _VARIES)
+    if "content-encoding" not in own and may_compress(reply):
         coding = accepted_coding(request.headers.get("accept-encoding", ""))
-    if etag is not None:
-        if coding is not None:
-            etag = _weak(etag)
-            headers = tuple((name, etag if name.lower() == "etag" else value) for name, value in headers)
-        if reply.status == 200 and _matches(request.headers.get("if-none-match"), etag):
-            return Reply(status=304, content_type="", headers=_without(headers), kept=reply.kept)
-    if coding is None:
-        return Reply(
-            status=reply.status,
-            body=reply.body,
-            content_type=reply.content_type,
-            headers=headers,
-            kept=reply.kept,
-        )
+        headers = (*headers, VARIES) if coding is None else compressed_headers(headers, coding)
+    if (
+        etag is not None
+        and reply.status == 200
+        and _matches(request.headers.get("if-none-match"), etag if coding is None else weak(etag))
+    ):
+        return Reply(status=304, content_type="", headers=_without(headers), kept=reply.kept)
     return Reply(
         status=reply.status,
-        body=compress(reply.body, coding),
+        body=reply.body if coding is None else compress(reply.body, coding),
         content_type=reply.content_type,
-        headers=(*headers, ("Content-Encoding", coding)),
+        headers=headers,
         kept=reply.kept,
     )
-
-
-def etag_of(*parts: object) -> str:
-    """A strong ETag out of what the body depends on."""
-    return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
-
-
-def accepted_coding(header: str) -> str | None:
-    """zstd or gzip, by what an Accept-Encoding header prefers; None for neither (RFC 9110, section 12.5.3)."""
-    return _kept_coding(header) if len(header) <= _LONGEST_KEPT else _read_coding(header)
-
-
-def _read_coding(header: str) -> str | None:
-    weights: dict[str, float] = {}
-    for part in header.lower().split(","):
-        name, _, parameter = part.partition(";")
-        weight = 1.0
-        if parameter.strip().startswith("q="):
-            try:
-                weight = float(parameter.strip()[2:])
-            except ValueError:
-                weight = 0.0
-        weights[name.strip()] = weight
-    rest = weights.get("*", 0.0)
-    best = max(("zstd", "gzip"), key=lambda name: weights.get(name, rest))
-    return best if weights.get(best, rest) > 0 else None
-
-
-_kept_coding: Final = functools.lru_cache(maxsize=_CODINGS_KEPT)(_read_coding)
-
-
-def compress(body: bytes, coding: str) -> bytes:
-    """``body`` in ``gzip`` or ``zstd``. The gzip header carries no time, so equal bodies give equal bytes."""
-    if coding == "zstd":
-        return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(body)
-    return gzip.compress(body, _GZIP_LEVEL, mtime=0)
 
 
 def preflight_reply(settings: ServerSettings, router: Router, request: RawRequest) -> Reply:
@@ -181,19 +123,6 @@ def _matches(if_none_match: str | None, etag: str) -> bool:
     return "*" in wanted or etag.removeprefix("W/") in wanted
 
 
-def _weak(etag: str) -> str:
-    """The tag of the same content in other bytes (RFC 9110, section 8.8.1)."""
-    return etag if etag.startswith("W/") else f"W/{etag}"
-
-
 def _without(headers: Headers) -> Headers:
     """The headers of a 304: no Content-Encoding, since there is no content."""
     return tuple((name, value) for name, value in headers if name.lower() != "content-encoding")
-
-
-def _may_compress(reply: Reply) -> bool:
-    return (
-        reply.status == 200
-        and MIN_COMPRESSED_BYTES <= len(reply.body) <= MAX_COMPRESSED_BYTES
-        and reply.content_type.startswith(_COMPRESSIBLE)
-    )

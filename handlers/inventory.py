@@ -8,8 +8,8 @@ from uuid import UUID
 
 from handlers.answers import answer, money, no_content, time_text
 from handlers.call import AnyCall, Call, Reply
+from handlers.coding import accepted_coding
 from handlers.commit import Decision, commit
-from handlers.forms import accepted_coding
 from handlers.services import Services
 from handlers.wire.box_office import SellAtTillBody
 from handlers.wire.inventory import ReservationAnswer, ReserveBody, ReservedSeat, SeatMapQuery

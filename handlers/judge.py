@@ -172,7 +172,8 @@ def _bearer(request: RawRequest) -> str | None:
     value = request.headers.get("authorization")
     if value is None:
         return None
-    scheme, _, token = value.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    scheme, _, rest = value.partition(" ")
+    token = rest.strip()
+    if not token or (scheme != "Bearer" and scheme.lower() != "bearer"):
         raise Refusal(ErrorCode.TOKEN_INVALID)
-    return token.strip()
+    return token

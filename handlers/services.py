@@ -8,6 +8,7 @@ from pathlib import Path
 
 from config.settings import Settings
 from handlers.access import AccessDesk
+from handlers.event_texts import EventTexts
 from handlers.hoarding import HoardingRefusals
 from storage.clock import Clock
 from storage.engine import Engine
@@ -50,5 +51,6 @@ class Services:
     api_document: Callable[[], bytes]
     """The OpenAPI document as JSON, made when it is first asked for."""
     sandbox: SandboxGateway | None = None
+    event_texts: EventTexts = field(default_factory=EventTexts)
     running_requests: set[bytes] = field(default_factory=set)
     """Digests of idempotent requests that have not been answered yet."""

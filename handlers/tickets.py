@@ -9,7 +9,7 @@ import msgspec
 
 from handlers.answers import answer, time_text
 from handlers.call import AnyCall, Reply
-from handlers.forms import etag_of
+from handlers.coding import etag_of
 from handlers.ownership import own_things, require_event
 from handlers.services import Services
 from handlers.ticket_art import FoundTicket, download_url, find_linked_ticket, pdf_of, qr_code_of

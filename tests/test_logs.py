@@ -12,7 +12,7 @@ import structlog
 
 from config.settings import LogSettings
 from ticketd.credentials.api_keys import API_KEY_RANDOM_BYTES, Scope, new_api_key
-from ticketd.logs import MASK, mask_secrets, set_up_logs, writes_requests
+from ticketd.logs import MASK, mask_secrets, set_up_logs
 
 API_KEY = new_api_key(b"k" * API_KEY_RANDOM_BYTES, Scope.PUBLIC, "", 0)[0]
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhYmMifQ.c2lnbmF0dXJlLW9mLTMyLWJ5dGVz"
@@ -168,14 +168,3 @@ def test_what_cannot_be_encoded_is_told_all_the_same(lines: Lines) -> None:
     structlog.get_logger("here").warning("x", odd=object(), raw=b"\xff", line="a\nb")
     (line,) = lines().splitlines()
     assert json.loads(line)["event"] == "x"
-
-
-@pytest.mark.parametrize(("level", "written"), [("debug", True), ("info", True), ("warning", False)])
-def test_requests_are_written_from_the_level_on_that_their_lines_have(
-    lines: Lines, level: Literal["debug", "info", "warning"], written: bool
-) -> None:
-    assert writes_requests()
-    set_up_logs(LogSettings(level=level, format="json"))
-    structlog.get_logger("ticketd.requests").info("request")
-    assert writes_requests() is written
-    assert ("request" in lines()) is written

@@ -17,8 +17,6 @@ from config.settings import LogSettings
 
 MASK: Final = "(hidden)"
 
-_ours: Final = logging.getLogger("ticketd")
-
 _SECRETS: Final = re.compile(
     r"tk_[a-z2-7]{12}_[A-Za-z0-9_-]{20,}"  # API keys
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # JSON web tokens
@@ -69,7 +67,7 @@ def set_up_logs(settings: LogSettings) -> None:
     root.handlers = [handler]
     # A library's chatter is nobody's business; what it warns of is.
     root.setLevel(max(level, logging.WARNING))
-    _ours.setLevel(level)
+    logging.getLogger("ticketd").setLevel(level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -79,12 +77,6 @@ def set_up_logs(settings: LogSettings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
-
-
-def writes_requests() -> bool:
-    """Whether the line of a request is written: who answers requests asks first, since making a line that nobody writes
-    costs as much as answering. Before the logs are set up, whoever listens gets every line."""
-    return _ours.level <= logging.INFO
 
 
 class _MaskingFormatter(logging.Formatter):

@@ -8,14 +8,16 @@ import zstandard
 
 from config.settings import ServerSettings
 from handlers.call import ListenerKind, Reply
-from handlers.forms import (
+from handlers.coding import (
+    CODINGS_KEPT,
+    LONGEST_KEPT,
     MIN_COMPRESSED_BYTES,
     accepted_coding,
     compress,
     etag_of,
-    finish_reply,
-    preflight_reply,
+    kept_coding,
 )
+from handlers.forms import finish_reply, preflight_reply
 from handlers.router import Router
 from tests.handlers.requests import raw_request
 from tests.handlers.test_router import line
@@ -100,6 +102,17 @@ def test_only_a_success_is_answered_by_304() -> None:
 )
 def test_the_coding_is_what_was_asked_for(header: str, coding: str | None) -> None:
     assert accepted_coding(header) == coding
+
+
+def test_only_so_many_headers_are_remembered_and_no_long_ones() -> None:
+    kept_coding.cache_clear()
+    for length, kept in ((LONGEST_KEPT - 1, 1), (LONGEST_KEPT, 2), (LONGEST_KEPT + 1, 2)):
+        assert accepted_coding("gzip".ljust(length)) == "gzip"
+        assert kept_coding.cache_info().currsize == kept
+    for number in range(CODINGS_KEPT + 1):
+        assert accepted_coding(f"zstd, x{number}") == "zstd"
+        assert kept_coding.cache_info().currsize == min(3 + number, CODINGS_KEPT)
+    assert accepted_coding("gzip".ljust(LONGEST_KEPT)) == "gzip"
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -305,6 +306,16 @@ async def test_a_server_that_failed_goes_on(daemon: Daemon) -> None:
 
 
 # --- what is recorded -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("level", "lines"), [(logging.DEBUG, 1), (logging.INFO, 1), (logging.WARNING, 0)])
+async def test_the_line_of_a_request_is_made_only_where_it_is_written(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, level: int, lines: int
+) -> None:
+    monkeypatch.setattr(logging.getLogger("ticketd"), "level", level)
+    with capture_logs() as logs:
+        assert (await daemon.client().get("/livez")).status == 200
+    assert len([line for line in logs if line["event"] == "request"]) == lines
 
 
 async def test_the_log_names_each_request_and_none_of_its_secrets(daemon: Daemon, buyer: Client) -> None:

@@ -88,6 +88,28 @@ async def test_counts_follow_the_seats(stage: Stage) -> None:
     assert shown[0].total.free == 14
 
 
+async def test_the_same_details_are_given_again_until_something_changes(stage: Stage) -> None:
+    await stage.put(make_plan())
+    catalogue = Catalogue(stage.engine, stage.clock)
+    seen = [catalogue.details(EVENT_ID)]
+
+    def has_changed() -> bool:
+        now = catalogue.details(EVENT_ID)
+        assert catalogue.details(EVENT_ID) is now
+        seen.append(now)
+        return all(now is not before for before in seen[:-1])
+
+    assert not has_changed()
+    await stage.block(stage.seat("Floor/A/1"))
+    assert has_changed()
+    stage.clock.at_ms = DATE_MS - 1
+    assert not has_changed()
+    stage.clock.at_ms = DATE_MS
+    assert has_changed()
+    await put(stage, make_plan(name="Another name"))
+    assert has_changed()
+
+
 async def test_the_phase_is_that_of_the_moment(stage: Stage) -> None:
     await stage.put(make_plan({"Floor": {"A": 2}}))
     catalogue = Catalogue(stage.engine, stage.clock)

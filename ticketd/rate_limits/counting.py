@@ -89,22 +89,25 @@ class Pace:
             raise ValueError("a pace has an interval of 1 ms or more and a burst of 1 call or more")
 
     def take(self, state: int | None, now_ms: int) -> Taken:
-        paid_at_ms, was_refused = now_ms, False
+        interval_ms, burst_ms = self.interval_ms, self.burst * self.interval_ms
+        owed_ms, was_refused = 0, False
         if state is not None:
-            # Nobody owes more than a whole burst and what a refusal costs, unless the clock was set back.
-            most_ms = now_ms + (self.burst + (state & 1)) * self.interval_ms
-            paid_at_ms, was_refused = min(max(state >> 1, now_ms), most_ms), bool(state & 1)
-        tolerated_ms = (self.burst - 1) * self.interval_ms
-        is_allowed = paid_at_ms - now_ms <= tolerated_ms
+            owed_ms, was_refused = (state >> 1) - now_ms, bool(state & 1)
+            if owed_ms < 0:
+                owed_ms = 0
+            elif owed_ms > burst_ms:
+                # Nobody owes more than a whole burst and what a refusal costs, unless the clock was set back.
+                owed_ms = min(owed_ms, burst_ms + was_refused * interval_ms)
+        is_allowed = owed_ms < burst_ms - interval_ms + 1
         if is_allowed or not was_refused:
-            paid_at_ms += self.interval_ms
-        free_ms = self.burst * self.interval_ms - (paid_at_ms - now_ms)
+            owed_ms += interval_ms
+        wait_ms = owed_ms + interval_ms - burst_ms
         return Taken(
-            paid_at_ms << 1 | (not is_allowed),
+            (now_ms + owed_ms) << 1 | (not is_allowed),
             is_allowed,
-            max(free_ms // self.interval_ms, 0),
-            paid_at_ms,
-            max(paid_at_ms - tolerated_ms, now_ms),
+            (burst_ms - owed_ms) // interval_ms if owed_ms < burst_ms else 0,
+            now_ms + owed_ms,
+            now_ms + wait_ms if wait_ms > 0 else now_ms,
         )
 
 

@@ -120,7 +120,7 @@ class RateLimits:
         key = number + caller.credential
         state, is_allowed, remaining, reset_at_ms, retry_at_ms = rule.take(self._callers.find(key), now_ms)
         self._callers.keep(key, state, now_ms)
-        wait_seconds = _seconds_up(retry_at_ms - now_ms)
+        wait_seconds = 0 if retry_at_ms == now_ms else _seconds_up(retry_at_ms - now_ms)
         return Verdict(rate, is_allowed, rule.limit, remaining, reset_at_ms, wait_seconds)
 
 

@@ -39,13 +39,14 @@ class EventDetails(EventSummary, frozen=True, kw_only=True):
 class _Shown:
     """One event. A count that is None has to be read anew."""
 
-    __slots__ = ("event", "free_by_tier", "sale", "total")
+    __slots__ = ("details", "event", "free_by_tier", "sale", "total")
 
     def __init__(self, event: EventRecord, sale: SaleRecord) -> None:
         self.event = event
         self.sale = sale
         self.total: CountRecord | None = None
         self.free_by_tier: tuple[int, ...] | None = None
+        self.details: EventDetails | None = None
 
 
 class Catalogue:
@@ -72,7 +73,7 @@ class Catalogue:
         return event_id in self._shown
 
     def details(self, event_id: EventId) -> EventDetails | None:
-        """The event as it is now; None if there is none."""
+        """The event as it is now; None if there is none. The same object again for as long as nothing changes."""
         self._read_plans()
         shown = self._shown.get(event_id)
         if shown is None:
@@ -80,13 +81,16 @@ class Catalogue:
         if shown.free_by_tier is None:
             shown.free_by_tier = self._read_free(event_id, len(shown.sale.tiers))
         total = self._total(event_id, shown)
-        return EventDetails(
-            event=shown.event,
-            sale=shown.sale,
-            total=total,
-            phase=sale_phase(shown.sale, total, self._clock.now_ms()),
-            free_by_tier=shown.free_by_tier,
-        )
+        phase = sale_phase(shown.sale, total, self._clock.now_ms())
+        if shown.details is None or shown.details.phase is not phase:
+            shown.details = EventDetails(
+                event=shown.event,
+                sale=shown.sale,
+                total=total,
+                phase=phase,
+                free_by_tier=shown.free_by_tier,
+            )
+        return shown.details
 
     def search(self, query: SearchQuery) -> tuple[list[EventSummary], int]:
         """The events that a page of the search shows, by date, and how many were found over all pages."""
@@ -106,7 +110,7 @@ class Catalogue:
             if isinstance(event, SeatsMoved):
                 shown = self._shown.get(event.event_id)
                 if shown is not None:
-                    shown.total = shown.free_by_tier = None
+                    shown.total = shown.free_by_tier = shown.details = None
             elif isinstance(event, EventPut | EventDeleted):
                 self._unread.add(event.event_id)
 
