@@ -314,7 +314,7 @@ async def test_the_line_of_a_request_is_made_only_where_it_is_written(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("ticketd"), "level", level)
     with capture_logs() as logs:
-        assert (await daemon.client().get("/livez")).status == 200
+        assert (await daemon.client().get("/healthz")).status == 200
     assert len([line for line in logs if line["event"] == "request"]) == lines
 
 
