@@ -87,18 +87,13 @@ class Stage:
     server: Server
     api_key: str
 
-    async def ask(
-        self,
-        method: str,
-        target: str,
-        body: object = None,
-        headers: Mapping[str, str] | None = None,
-        status: int = 200,
-    ) -> Reply:
-        """The reply to one request of a browser; another status than the one expected ends the benchmark."""
-        reply = await self.server.answer_request(self.request(method, target, body, headers))
-        if reply.status != status:
-            raise SystemExit(f"{method} {target} answered {reply.status}: {reply.body.decode()}")
+    async def ask(self, request: RawRequest) -> Reply:
+        """The reply to one request; a refusal ends the benchmark."""
+        reply = await self.server.answer_request(request)
+        if reply.status != 200:
+            raise SystemExit(
+                f"{request.method} {request.path} answered {reply.status}: {reply.body.decode()}"
+            )
         return reply
 
     def request(
@@ -126,35 +121,39 @@ class Buyer:
         self._stage = stage
         self._event_id = event_id
 
-    async def join(self) -> None:
-        """Takes a place; what the buyer sends from now on has the queue token."""
+    def join(self) -> RawRequest:
+        """Wants a place."""
         body = {
             "event_id": self._event_id,
             "user_id": self.user_id,
             "device_fingerprint": self.device,
         }
-        joined = await self._stage.ask("POST", "/v1/queue/join", body, self.headers)
+        return self._stage.request("POST", "/v1/queue/join", body, self.headers)
+
+    async def wait(self) -> None:
+        """Takes a place; what the buyer sends from now on has the queue token."""
+        joined = await self._stage.ask(self.join())
         self.headers["authorization"] = f"Bearer {msgspec.json.decode(joined.body)['queue_token']}"
 
     async def come_in(self) -> None:
-        """Joins and takes the access token."""
-        await self.join()
-        status = await self._stage.ask("GET", "/v1/queue/status", headers=self.headers)
+        """Takes a place and the access token."""
+        await self.wait()
+        status = await self._stage.ask(self._stage.request("GET", "/v1/queue/status", headers=self.headers))
         self.headers["authorization"] = f"Bearer {msgspec.json.decode(status.body)['access_token']}"
 
-    async def reserve(self, pair: int) -> str:
-        """Holds two seats; the reservation's path."""
+    def reserve(self, pair: int) -> RawRequest:
+        """Wants to hold two seats."""
         wanted = {
             "event_id": self._event_id,
             "user_id": self.user_id,
             "seat_ids": [seat_id(self._event_id, seat) for seat in seats_of(pair)],
         }
-        reply = await self._stage.ask("POST", "/v1/seats/reserve", wanted, self.headers, 201)
-        return next(value for name, value in reply.headers if name.lower() == "location")
+        return self._stage.request("POST", "/v1/seats/reserve", wanted, self.headers)
 
-    async def release(self, place: str) -> None:
-        """Gives a hold up."""
-        await self._stage.ask("DELETE", place, headers=self.headers, status=204)
+    def release(self, held: Reply) -> RawRequest:
+        """Wants to give up what was held."""
+        place = next(value for name, value in held.headers if name.lower() == "location")
+        return self._stage.request("DELETE", place, headers=self.headers)
 
 
 @asynccontextmanager
@@ -237,11 +236,29 @@ class Bench:
         return (time.process_time() - began) / calls * 1e6
 
 
-async def crowd(buyers: Sequence[Buyer], do: Callable[[Buyer, int], Awaitable[None]]) -> None:
-    """Has every buyer do something, all at once; each is told its number."""
+async def crowd(buyers: Sequence[Buyer], do: Callable[[Buyer], Awaitable[None]]) -> None:
+    """Has every buyer do something, all at once."""
     async with trio.open_nursery() as nursery:
-        for number, buyer in enumerate(buyers):
-            nursery.start_soon(do, buyer, number)
+        for buyer in buyers:
+            nursery.start_soon(do, buyer)
+
+
+async def ask_all(
+    stage: Stage, asked: Sequence[Sequence[RawRequest]], status: int, replies: list[list[Reply]]
+) -> None:
+    """Each caller sends its requests one after the other, all callers at once; ``replies`` has theirs by caller."""
+
+    async def ask(requests: Sequence[RawRequest], answered: list[Reply]) -> None:
+        for request in requests:
+            reply = await stage.server.answer_request(request)
+            if reply.status != status:
+                raise SystemExit(f"{request.method} {request.path}: {reply.status} {reply.body[:300]!r}")
+            answered.append(reply)
+
+    async with trio.open_nursery() as nursery:
+        for requests in asked:
+            replies.append([])
+            nursery.start_soon(ask, requests, replies[-1])
 
 
 async def measure_reads(bench: Bench, waiting: Sequence[Buyer]) -> None:
@@ -256,46 +273,37 @@ async def measure_reads(bench: Bench, waiting: Sequence[Buyer]) -> None:
     await bench.read("queue_status_token_in_query", [in_query])
     seats, details = f"/v1/events/{HALL_ID}/seats", f"/v1/events/{HALL_ID}"
     for name, target in (("seat_map", seats), ("event_details", details)):
-        etag = next(v for k, v in (await stage.ask("GET", target)).headers if k.lower() == "etag")
+        first = await stage.ask(stage.request("GET", target))
+        etag = next(value for name, value in first.headers if name.lower() == "etag")
         await bench.read(f"{name}_304", [stage.request("GET", target, None, {"if-none-match": etag})], 304)
         await bench.read(f"{name}_whole", [stage.request("GET", target)])
 
 
-async def measure_joins(bench: Bench, waiting: Sequence[Buyer], rounds: int) -> None:
-    """Joins behind those who wait, as many at once as they are."""
-    took: list[float] = []
-    for _ in range(rounds):
-        joining = [Buyer(bench.stage, ROOM_ID) for _ in range(len(waiting) * JOINS_EACH)]
-
-        async def join(_: Buyer, number: int, joining: Sequence[Buyer] = joining) -> None:
-            for buyer in joining[number :: len(waiting)]:
-                await buyer.join()
-
-        took.append(await bench.time("join", partial(crowd, waiting, join), len(joining)))
-    line("join", min(took), "us")
-
-
 async def measure_commits(bench: Bench, shopping: Sequence[Buyer], rounds: int) -> None:
-    """What is durable when it is answered, asked for by all buyers at once."""
-    holds: dict[int, list[str]] = {}
+    """What is durable when it is answered, asked for by all buyers at once: in each round as many more join as the hall
+    has pairs of seats, then it is filled and emptied."""
+    took: dict[str, list[float]] = {"join": [], "reserve_two": [], "release_two": []}
 
-    async def reserve(buyer: Buyer, number: int) -> None:
-        for pair in range(number, PAIRS, len(shopping)):
-            holds.setdefault(number, []).append(await buyer.reserve(pair))
+    async def ask_all_of(name: str, asked: Sequence[Sequence[RawRequest]], status: int) -> list[list[Reply]]:
+        replies: list[list[Reply]] = []
+        run = partial(ask_all, bench.stage, asked, status, replies)
+        took[name].append(await bench.time(name, run, sum(map(len, asked))))
+        return replies
 
-    async def release(buyer: Buyer, number: int) -> None:
-        for place in holds.pop(number):
-            await buyer.release(place)
-
-    took = [
-        (
-            await bench.time("reserve_two", partial(crowd, shopping, reserve), PAIRS),
-            await bench.time("release_two", partial(crowd, shopping, release), PAIRS),
-        )
-        for _ in range(rounds)
-    ]
-    for name, of_name in zip(("reserve_two", "release_two"), zip(*took, strict=True), strict=True):
-        line(name, min(of_name), "us")
+    for _ in range(rounds):
+        joining = [[Buyer(bench.stage, ROOM_ID).join() for _ in range(JOINS_EACH)] for _ in shopping]
+        await ask_all_of("join", joining, 200)
+        wishes = [
+            [buyer.reserve(pair) for pair in range(number, PAIRS, len(shopping))]
+            for number, buyer in enumerate(shopping)
+        ]
+        held = await ask_all_of("reserve_two", wishes, 201)
+        ends = [
+            [buyer.release(one) for one in of_buyer] for buyer, of_buyer in zip(shopping, held, strict=True)
+        ]
+        await ask_all_of("release_two", ends, 204)
+    for name, figures in took.items():
+        line(name, min(figures), "us")
 
 
 async def measure(data: Path, given: argparse.Namespace) -> None:
@@ -304,12 +312,11 @@ async def measure(data: Path, given: argparse.Namespace) -> None:
     async with open_stage(data) as stage:
         bench = Bench(stage, given.calls, given.profile)
         waiting = [Buyer(stage, ROOM_ID) for _ in range(given.buyers + 1)]
-        await waiting.pop(0).join()
-        await crowd(waiting, lambda buyer, _: buyer.join())
+        await waiting.pop(0).wait()
+        await crowd(waiting, Buyer.wait)
         await measure_reads(bench, waiting)
-        await measure_joins(bench, waiting, given.rounds)
         shopping = [Buyer(stage, HALL_ID) for _ in range(given.buyers)]
-        await crowd(shopping, lambda buyer, _: buyer.come_in())
+        await crowd(shopping, Buyer.come_in)
         await measure_commits(bench, shopping, given.rounds)
 
 
