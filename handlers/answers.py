@@ -13,6 +13,7 @@ from handlers.call import Reply
 from ticketd.event_file.currencies import EXPONENTS
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
+TEXTS_KEPT: Final = 4096
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -31,16 +32,21 @@ def no_content() -> Reply:
     return Reply(status=204, content_type="")
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=TEXTS_KEPT)
 def money(amount_minor: int, currency: str) -> Decimal:
     """An amount of minor units as the number that goes on the wire: 150000 USD is 1500.00."""
     return Decimal(amount_minor).scaleb(-EXPONENTS[currency])
 
 
-@functools.lru_cache(maxsize=4096)
 def time_text(at_ms: int) -> str:
     """A time as ``2026-08-15T19:00:00Z``; parts of a second are cut off."""
-    return (_EPOCH + timedelta(seconds=at_ms // 1000)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return second_text(at_ms // 1000)
+
+
+@functools.lru_cache(maxsize=TEXTS_KEPT)
+def second_text(at_seconds: int) -> str:
+    """``time_text`` of whole seconds, remembered for the latest: what is asked for at a time differs by little."""
+    return (_EPOCH + timedelta(seconds=at_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def optional_time(at_ms: int | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import Final
@@ -90,14 +91,53 @@ def check_media_type(request: RawRequest, wanted: str) -> None:
 def decode_body(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct:
     """A JSON body as its struct; INVALID_REQUEST for anything else."""
     try:
+        if _is_plain(raw) and (found := _decode_plain(raw, form)) is not None:
+            return found
         json.loads(raw, object_pairs_hook=_refuse_repeats, parse_constant=_refuse_constant)
-        return msgspec.json.decode(raw, type=form)
+        return _decoder_of(form).decode(raw)
     except msgspec.ValidationError as error:
         raise Refusal(ErrorCode.INVALID_REQUEST, details=_details(str(error))) from None
     except Refusal:
         raise
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise Refusal(ErrorCode.INVALID_REQUEST, details={"body": "is not valid JSON"}) from None
+
+
+def _is_plain(raw: bytes) -> bool:
+    """Whether no text in a JSON body can hold what is written with an escape, such as NUL."""
+    return b"\\" not in raw
+
+
+def _decode_plain(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct | None:
+    """The struct of a body in which no field can be given twice; None where that is not plain to see.
+
+    Each field that is not as if left out was given at least once, each time with a colon, and no field has another
+    name. So where there are no more colons than such fields, none was given twice: most bodies need no second look,
+    which takes far longer than decoding them.
+    """
+    try:
+        found = _decoder_of(form).decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    needed, optional = _fields(form)
+    given = needed + sum(getattr(found, name) is not default for name, default in optional)
+    return found if raw.count(b":") == given else None
+
+
+@functools.cache
+def _fields(form: type[msgspec.Struct]) -> tuple[int, list[tuple[str, object]]]:
+    """How many fields a struct needs, and those that may be left out, each with what then stands there. One whose
+    default is made anew each time cannot be told from one that was given, and is in neither."""
+    fields = msgspec.structs.fields(form)
+    return (
+        sum(field.required for field in fields),
+        [(field.name, field.default) for field in fields if field.default is not msgspec.NODEFAULT],
+    )
+
+
+@functools.cache
+def _decoder_of(form: type[msgspec.Struct]) -> msgspec.json.Decoder[msgspec.Struct]:
+    return msgspec.json.Decoder(form)
 
 
 def _decode_form(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct:

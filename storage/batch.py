@@ -288,7 +288,10 @@ class GroupCommit:
 
     def _stand_on_what_is_durable(self) -> None:
         self._view = self._backend.view()
-        self._batches[0].overlay.rebase(self._view)
+        below: Reader = self._view
+        for batch in self._batches:
+            batch.overlay.rebase(below)
+            below = batch.overlay
         room_bytes = self._room_bytes()
         for batch in self._batches:
             room_bytes -= _PAGE_FILL * batch.put_bytes

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from storage.engine import Change, Command, EventCodec, Key, Partition, Reader, StorageError, Transaction
-from storage.keys import MAX_INT, pack_key, pack_part, partition_prefix
+from storage.keys import MAX_INT, cached_prefix, pack_key, pack_part
 
 ENGINE_PARTITION = Partition(b"\x00engine")
 FORMAT_KEY = pack_key(ENGINE_PARTITION, 1)
@@ -27,7 +27,7 @@ _decode = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
 
 def log_key(partition: Partition, version: int) -> Key:
     """Where the entry of ``version`` stands; version 0 is the counter's place."""
-    return Key(partition_prefix(partition) + _LOG_PART + pack_part(version))
+    return Key(cached_prefix(partition) + _LOG_PART + pack_part(version))
 
 
 def read_version(reader: Reader, partition: Partition) -> int:

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, NewType, Protocol, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 Partition = NewType("Partition", bytes)
 Key = NewType("Key", bytes)
@@ -78,9 +78,8 @@ class Reader(Protocol):
 class Transaction(Reader, Protocol):
     """What a command reads and writes. Its own writes are seen by its own reads."""
 
-    @property
-    def now_ms(self) -> int:
-        """The engine's time of this transaction: milliseconds UTC, never before that of an earlier commit."""
+    now_ms: int
+    """The engine's time of this transaction: milliseconds UTC, never before that of an earlier commit."""
 
     def put(self, key: Key, value: bytes) -> None:
         """Writes ``value`` (at most 64 KiB) at ``key``."""
@@ -120,13 +119,15 @@ class Command(Generic[R_co]):
     ``moves_time_to_ms``: once the command has run, no later transaction has an earlier time than that (milliseconds
     UTC), and nobody reads what it wrote at an earlier one; so a command can put the windows of people off by as much as
     the time then jumps, and no decision stands between the two.
+
+    ``command_id`` is given where the same command may be submitted twice, which an engine across a network has to know.
     """
 
     name: str
     partitions: tuple[Partition, ...]
     run: Callable[[Transaction], R_co]
     hints: tuple[Key, ...] = ()
-    command_id: UUID = field(default_factory=uuid4)
+    command_id: UUID | None = None
     may_use_reserve: bool = False
     moves_time_to_ms: int = 0
 

@@ -8,6 +8,8 @@ partition is one contiguous range. Parts compare as Python would compare them, k
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
 from uuid import UUID
 
 from storage.engine import MAX_KEY_BYTES, Key, Partition
@@ -15,7 +17,7 @@ from storage.engine import MAX_KEY_BYTES, Key, Partition
 Part = int | UUID | str | bytes
 
 _INT = b"\x10"
-_UUID = b"\x20"
+UUID_PART = b"\x20"
 _TEXT = b"\x30"
 _BYTES = b"\x40"
 _END = b"\x00\x01"
@@ -23,6 +25,7 @@ _ESCAPED_NUL = b"\x00\xff"
 _AFTER_ALL = b"\xff"
 
 MAX_INT = 2**64 - 1
+PREFIXES_KEPT: Final = 1024
 
 
 class KeyTooLong(ValueError):
@@ -32,7 +35,7 @@ class KeyTooLong(ValueError):
 def pack_part(part: Part) -> bytes:
     """One part as bytes whose order is the part's own order. Refuses integers outside 0 … 2**64 - 1 (ValueError)."""
     if isinstance(part, UUID):
-        return _UUID + part.int.to_bytes(16, "big")
+        return UUID_PART + part.int.to_bytes(16, "big")
     if isinstance(part, int):
         if not 0 <= part <= MAX_INT:
             raise ValueError(f"a key holds integers from 0 to 2**64 - 1, not {part}")
@@ -47,6 +50,10 @@ def partition_prefix(partition: Partition) -> bytes:
     if not 1 <= len(partition) <= 64:
         raise ValueError(f"a partition's name is 1 to 64 bytes, not {len(partition)}")
     return bytes((len(partition),)) + partition
+
+
+cached_prefix: Final = lru_cache(maxsize=PREFIXES_KEPT)(partition_prefix)
+"""The same, remembered for the partitions that were asked for last: a decision asks a score of times, for one."""
 
 
 def pack_key(partition: Partition, *parts: Part) -> Key:
@@ -78,7 +85,7 @@ def unpack_parts(key: Key) -> tuple[Part, ...]:
         if kind == _INT:
             parts.append(int.from_bytes(_fixed(key, at, 8), "big"))
             at += 8
-        elif kind == _UUID:
+        elif kind == UUID_PART:
             parts.append(UUID(bytes=_fixed(key, at, 16)))
             at += 16
         elif kind in {_TEXT, _BYTES}:

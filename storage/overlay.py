@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from storage.engine import MAX_KEY_BYTES, MAX_VALUE_BYTES, Key, Partition, Reader, Transaction
-from storage.keys import KeyTooLong, partition_prefix
+from storage.keys import KeyTooLong, cached_prefix
 
 _MISSING = object()
 
@@ -37,19 +37,15 @@ class Overlay:
     400 bytes (KeyTooLong) and a value over 64 KiB (ValueTooLong).
     """
 
-    __slots__ = ("_allowed", "_base", "_now_ms", "_sorted", "_staged", "emitted")
+    __slots__ = ("_allowed", "_base", "_below", "_bottom_get", "_sorted", "_staged", "emitted", "now_ms")
 
     def __init__(self, base: Reader, now_ms: int, partitions: Iterable[Partition] | None) -> None:
-        self._base = base
-        self._now_ms = now_ms
-        self._allowed = None if partitions is None else tuple(map(partition_prefix, partitions))
+        self.now_ms = now_ms
+        self._allowed = None if partitions is None else tuple(map(cached_prefix, partitions))
         self._staged: dict[Key, bytes | None] = {}  # None: deleted
         self._sorted: list[Key] = []  # the oldest len(_sorted) keys of _staged, in key order
         self.emitted: list[tuple[Partition, object]] = []
-
-    @property
-    def now_ms(self) -> int:
-        return self._now_ms
+        self.rebase(base)
 
     def get(self, key: Key) -> bytes | None:
         staged = self._staged.get(key, _MISSING)
@@ -57,7 +53,11 @@ class Overlay:
             return staged  # type: ignore[return-value]  # what is not _MISSING came out of the dict
         if self._allowed is not None and not key.startswith(self._allowed):
             raise self._not_named(key)
-        return self._base.get(key)
+        for below in self._below:
+            staged = below.get(key, _MISSING)
+            if staged is not _MISSING:
+                return staged  # type: ignore[return-value]  # as above
+        return self._bottom_get(key)
 
     def put(self, key: Key, value: bytes) -> None:
         if self._allowed is not None and not key.startswith(self._allowed):
@@ -74,7 +74,7 @@ class Overlay:
         self._staged[key] = None
 
     def emit(self, partition: Partition, event: object) -> None:
-        if self._allowed is not None and partition_prefix(partition) not in self._allowed:
+        if self._allowed is not None and cached_prefix(partition) not in self._allowed:
             raise PartitionNotNamed(f"an event for partition {partition!r}, which the command does not name")
         self.emitted.append((partition, event))
 
@@ -125,12 +125,23 @@ class Overlay:
         return puts, deletes
 
     def rebase(self, base: Reader) -> None:
-        """Puts ``base`` underneath instead, which holds the same as what is there now."""
+        """Puts ``base`` underneath instead, which holds the same as what is there now; an overlay on this one is then
+        to be rebased, too."""
         self._base = base
+        # Most of what is read stands at the bottom: the layers between are looked through here, not each by the next.
+        if type(base) is Overlay:
+            self._below: tuple[dict[Key, bytes | None], ...] = (base._staged, *base._below)
+            self._bottom_get: Callable[[Key], bytes | None] = base._bottom_get
+        else:
+            self._below, self._bottom_get = (), base.get
 
     def put_bytes(self) -> int:
         """The bytes of keys and values that are staged to be put."""
-        return sum(len(key) + len(value) for key, value in self._staged.items() if value is not None)
+        staged = 0
+        for key, value in self._staged.items():
+            if value is not None:
+                staged += len(key) + len(value)
+        return staged
 
     def growth_bytes(self) -> int:
         """By how many bytes of keys and values the store below would grow; negative if it would shrink."""

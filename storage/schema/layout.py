@@ -6,6 +6,7 @@ each key stand beside its table. A number is never used again for another table.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -44,8 +45,10 @@ from storage.schema.tables import Index, Table
 SYSTEM: Final = Partition(b"s")
 EVENT_PREFIX: Final = b"e"
 BUYER_PREFIX: Final = b"b"
+PARTITIONS_KEPT: Final = 1024
 
 
+@lru_cache(maxsize=PARTITIONS_KEPT)
 def event_partition(event_id: EventId) -> Partition:
     """The partition of one event."""
     return Partition(EVENT_PREFIX + event_id.bytes)
@@ -66,7 +69,7 @@ def event_of(partition: Partition) -> EventId | None:
 # --- an event's partition: the event and its plan ---
 EVENT: Final = Table(1, "event", EventRecord)  # ()
 SALE: Final = Table(2, "sale", SaleRecord, kept=256)  # ()
-SECTIONS: Final = Table(3, "sections", SectionRecord)  # (section_key)
+SECTIONS: Final = Table(3, "sections", SectionRecord, kept=1024)  # (section_key)
 ROW_PLANS: Final = Table(4, "row_plans", RowPlanRecord)  # (row_key)
 
 # --- an event's partition: inventory ---

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final, Generic, TypeVar
+from uuid import UUID
 
 import msgspec
 
 from storage.engine import MAX_KEY_BYTES, Key, Partition, Reader, Transaction
-from storage.keys import KeyTooLong, Part, pack_part, partition_prefix, prefix_range, unpack_parts
+from storage.keys import UUID_PART, KeyTooLong, Part, pack_part, partition_prefix, prefix_range, unpack_parts
 
 R = TypeVar("R")
 
@@ -50,7 +51,8 @@ class _Keyed:
         """The key of ``parts``. Refuses more than 400 bytes (KeyTooLong)."""
         key = key_head(partition, self._packed_number)
         for part in parts:
-            key += pack_part(part)
+            # What most parts are is packed right here: a decision packs a score of them.
+            key += UUID_PART + part.int.to_bytes(16, "big") if type(part) is UUID else pack_part(part)
         if len(key) > MAX_KEY_BYTES:
             raise KeyTooLong(f"a key of {len(key)} bytes; at most {MAX_KEY_BYTES} are allowed")
         return Key(key)

@@ -310,3 +310,81 @@ def test_one_field_that_needs_no_decoding_is_read_as_any_other(raw: str) -> None
 
     # An empty field beside it makes it go the long way.
     assert read(raw) == read(f"&{raw}")
+
+
+class Mixed(RequestBody, frozen=True, kw_only=True):
+    first: int = 0
+    needed: str
+    listed: list[int] = msgspec.field(default_factory=list)
+    maybe: str | None = None
+    inner: Inner | None = None
+
+
+TEXTS = st.text(st.sampled_from('a:\\"\x00é,{}'), max_size=3)
+FIELDS = st.sampled_from(["first", "needed", "listed", "maybe", "inner", "text", "other"])
+VALUES = st.one_of(
+    st.none(),
+    st.integers(0, 2),
+    TEXTS,
+    st.lists(st.integers(0, 1), max_size=2),
+    st.fixed_dictionaries({}, optional={"text": TEXTS}),
+)
+
+
+def same_in_the_long_way(raw: bytes) -> tuple[object, object]:
+    """What is read of a body, and what is read of it where every body is looked at twice."""
+
+    def read() -> object:
+        try:
+            return decode_body(raw, Mixed)
+        except Refusal as refusal:
+            return refusal.code, refusal.details
+
+    short = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("handlers.bodies._decode_plain", lambda raw, form: None)
+        return short, read()
+
+
+@given(
+    st.lists(st.tuples(FIELDS, VALUES), max_size=5), st.booleans(), st.sampled_from(["", " ", "\x00", "]"])
+)
+def test_a_body_is_read_alike_whether_or_not_it_is_looked_at_twice(
+    pairs: list[tuple[str, object]], ascii_only: bool, more: str
+) -> None:
+    members = (f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=ascii_only)}" for name, value in pairs)
+    raw = ("{" + ", ".join(members) + "}" + more).encode()
+    short, long = same_in_the_long_way(raw)
+    assert short == long
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"needed":"a","needed":"b"}',
+        b'{"needed":"a","first":1,"first":1}',
+        b'{"needed":"a","needed":"b","listed":[]}',
+        b'{"needed":"a\\u0000"}',
+        b'{"needed":"a\x00"}',
+        b'{"needed":"\xff"}',
+        b'{"needed":"\xed\xa0\x80"}',
+        b'{"needed":"a","first":NaN}',
+        b"\xef\xbb\xbf" + b'{"needed":"a"}',
+        '{"needed":"a"}'.encode("utf-16"),
+        b'{"needed":' + b"[" * 100_000,
+    ],
+)
+def test_bodies_that_are_refused_are_refused_alike(raw: bytes) -> None:
+    short, long = same_in_the_long_way(raw)
+    assert isinstance(short, tuple)
+    assert short == long
+
+
+def test_a_plain_body_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loads(*_: object, **__: object) -> object:
+        raise AssertionError("looked at twice")
+
+    monkeypatch.setattr("handlers.bodies.json.loads", loads)
+    ids = ["0190a0b0-0000-7000-8000-0000000000aa", "0190a0b0-0000-7000-8000-0000000000ab"]
+    body = {"event_id": ids[0], "user_id": ids[1], "seat_ids": ids}
+    assert decode_body(msgspec.json.encode(body), ReserveBody) == msgspec.convert(body, ReserveBody)

@@ -6,6 +6,7 @@ bounded, and is forgotten once the window is over. Each refusal tells its ``reas
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from typing import Final
@@ -36,6 +37,7 @@ ADDRESS_RETRY_SECONDS: Final = 60
 """When to come again where nobody knows when another of the address leaves."""
 
 SUBJECT_BYTES: Final = 16
+SUBJECTS_KEPT: Final = 16_384
 MOST_SUBJECTS: Final = 3
 """Of one hold: its buyer, its device, its address."""
 MOST_COUNTED: Final = 5_000
@@ -193,6 +195,7 @@ def _subjects(entry: EntryRecord, limits: LapseLimits) -> Iterator[tuple[bytes, 
         yield _subject(b"address", entry.address_hash), limits.holds_per_address
 
 
+@functools.lru_cache(maxsize=SUBJECTS_KEPT)
 def _subject(kind: bytes, name: bytes) -> bytes:
     return hashlib.sha256(kind + b"\x00" + name).digest()[:SUBJECT_BYTES]
 

@@ -93,13 +93,13 @@ def reserve_seats(tx: Transaction, command: ReserveSeats) -> ReservationRecord:
     book = SeatBook(tx, command.event_id)
     found = book.find(command.seats)
     entry = _require_open_sale(tx, sale, command)
-    states = {row.states[position] for row, position in found}
-    if states != {SeatState.AVAILABLE}:
+    are_free = all(row.states[position] == SeatState.AVAILABLE for row, position in found)
+    if not are_free:
         held = _hold_of_the_very_seats(tx, book, command)
         if held is not None:
             return held
     check_cooldown(tx, command.event_id, entry, command.lapse_limits, tx.now_ms)
-    if states != {SeatState.AVAILABLE}:
+    if not are_free:
         raise not_free(book, command.seats)
     has = _purchases_within_limit(tx, sale, command, len(command.seats))
     hold = new_hold(tx, sale, book, command, command.seats)

@@ -148,7 +148,7 @@ class RoomReading:
     def standing(self, entry: EntryRecord) -> EntryState:
         """The state of an entry with the time and the draw counted in: EXPIRED from the moment on at which it lapses,
         though the lapse may be written a little later; QUEUED once the lobby is drawn, though the record says LOBBY."""
-        if entry.due_at_ms is not None and entry.due_at_ms <= self.now_ms:
+        if is_due(entry, self.now_ms):
             return EntryState.EXPIRED
         if entry.state in WAITING_STATES and sale_is_over(self.sale, self.now_ms):
             return EntryState.EXPIRED
@@ -273,6 +273,11 @@ class RoomBook(RoomReading):
             self.room = replace(room, lobby=room.lobby + step)
         elif entry.state in ACTIVE_STATES:
             self.room = replace(room, active=room.active + step)
+
+
+def is_due(entry: EntryRecord, now_ms: int) -> bool:
+    """Whether the time of an entry is over, though its lapse may not be written yet."""
+    return entry.due_at_ms is not None and entry.due_at_ms <= now_ms
 
 
 def entry_id_of(part: Part) -> EntryId:

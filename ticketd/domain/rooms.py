@@ -14,7 +14,14 @@ from msgspec.structs import replace
 from storage.engine import Reader, Transaction
 from storage.schema.events import RoomChanged
 from storage.schema.ids import EntryId, EventId, UserId
-from storage.schema.layout import ENTRIES, LIVE_BY_DEVICE, LIVE_BY_USER, PRESALE_JOINS, SALE
+from storage.schema.layout import (
+    ENTRIES,
+    LIVE_BY_DEVICE,
+    LIVE_BY_USER,
+    PRESALE_JOINS,
+    SALE,
+    event_partition,
+)
 from storage.schema.records import EntryRecord
 from storage.schema.states import LIVE_ENTRY_STATES, EntryState
 from ticketd.domain.admission import (
@@ -24,7 +31,7 @@ from ticketd.domain.admission import (
 )
 from ticketd.domain.draws import prepare_draw, settle_opening
 from ticketd.domain.hoarding import check_address
-from ticketd.domain.room_book import RoomBook, RoomReading, entry_id_of
+from ticketd.domain.room_book import RoomBook, RoomReading, entry_id_of, is_due
 from ticketd.domain.room_settings import planned_room, with_room
 from ticketd.domain.sales import SalePhase, sale_opens_ms
 from ticketd.domain.times import rfc3339
@@ -213,9 +220,9 @@ def find_entry(reader: Reader, event_id: EventId, entry_id: EntryId, now_ms: int
 
 def require_shopping(reader: Reader, event_id: EventId, entry_id: EntryId, now_ms: int) -> EntryRecord:
     """The entry of a buyer whose shopping window is open at ``now_ms``. Refuses ACCESS_EXPIRED."""
-    reading = RoomReading.of(reader, event_id, now_ms)
-    entry = None if reading is None else reading.find_entry(entry_id)
-    if reading is None or entry is None or reading.standing(entry) is not EntryState.SHOPPING:
+    entry = ENTRIES.get(reader, event_partition(event_id), entry_id)
+    # The standing of one who shops depends on nothing else in the room.
+    if entry is None or entry.state is not EntryState.SHOPPING or is_due(entry, now_ms):
         raise Refusal(ErrorCode.ACCESS_EXPIRED)
     return entry
 

@@ -8,8 +8,9 @@ import msgspec
 
 from storage.engine import Reader
 from storage.schema.ids import EventId, RowKey, SeatNumber, row_and_position
-from storage.schema.layout import ROW_PLANS, SECTIONS, event_partition
-from storage.schema.records import RowPlanRecord, SectionRecord
+from storage.schema.layout import SECTIONS, event_partition
+from storage.schema.records import SectionRecord
+from ticketd.domain.seat_rows import RowShape, read_shape
 
 GONE = "-"
 """Stands for the name of a seat that has since been taken out of the hall's plan."""
@@ -26,13 +27,13 @@ class SeatLabel(msgspec.Struct, frozen=True):
 def seat_labels(reader: Reader, event_id: EventId, seats: Sequence[SeatNumber]) -> list[SeatLabel]:
     """The labels of seats of one event, in the given order."""
     partition = event_partition(event_id)
-    rows: dict[RowKey, RowPlanRecord | None] = {}
+    rows: dict[RowKey, RowShape | None] = {}
     sections: dict[int, SectionRecord | None] = {}
     labels: list[SeatLabel] = []
     for seat in seats:
         row_key, position = row_and_position(seat)
         if row_key not in rows:
-            rows[row_key] = ROW_PLANS.get(reader, partition, row_key)
+            rows[row_key] = read_shape(reader, partition, row_key)
         row = rows[row_key]
         if row is None:
             labels.append(SeatLabel(GONE, GONE, GONE))
@@ -40,6 +41,6 @@ def seat_labels(reader: Reader, event_id: EventId, seats: Sequence[SeatNumber]) 
         if row.section_key not in sections:
             sections[row.section_key] = SECTIONS.get(reader, partition, row.section_key)
         section = sections[row.section_key]
-        number = next((plan.number for plan in row.seats if plan.position == position), GONE)
+        number = row.numbers.get(position, GONE)
         labels.append(SeatLabel(GONE if section is None else section.name, row.label, number))
     return labels

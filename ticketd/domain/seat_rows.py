@@ -24,13 +24,13 @@ _SHAPES_KEPT: Final = 1024
 
 
 class RowShape:
-    """What the plan of a row says to those who move its seats. Never changed once made.
+    """What the plan of a row says to those who move its seats, and to those who name them. Never changed once made.
 
     ``tiers[position]`` is the seat's tier, NO_SEAT where there is none; ``order`` the positions from one end of the row
-    to the other.
+    to the other; ``numbers`` what the seats are called, by position.
     """
 
-    __slots__ = ("_plain", "order", "place", "section_key", "slots", "tiers")
+    __slots__ = ("_plain", "label", "numbers", "order", "place", "section_key", "slots", "tiers")
 
     def __init__(self, plan: RowPlanRecord) -> None:
         tiers = bytearray([NO_SEAT]) * plan.slots
@@ -38,6 +38,8 @@ class RowShape:
             tiers[seat.position] = seat.tier
         order = tuple(seat.position for seat in plan.seats)
         self._plain = order == tuple(range(plan.slots))
+        self.label = plan.label
+        self.numbers = {seat.position: seat.number for seat in plan.seats}
         self.section_key = plan.section_key
         self.place = plan.place
         self.slots = plan.slots
@@ -87,10 +89,14 @@ class SeatRow:
 
 def read_row(reader: Reader, partition: Partition, row_key: RowKey) -> SeatRow | None:
     """The row of an event; None if there is none."""
+    shape = read_shape(reader, partition, row_key)
+    return None if shape is None else SeatRow(row_key, shape, ROWS.get(reader, partition, row_key))
+
+
+def read_shape(reader: Reader, partition: Partition, row_key: RowKey) -> RowShape | None:
+    """The shape of a row of the event; None if there is none."""
     plan = reader.get(ROW_PLANS.key(partition, row_key))
-    if plan is None:
-        return None
-    return SeatRow(row_key, _shape_of(plan), ROWS.get(reader, partition, row_key))
+    return None if plan is None else _shape_of(plan)
 
 
 @lru_cache(maxsize=_SHAPES_KEPT)

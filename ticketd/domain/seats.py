@@ -60,6 +60,7 @@ class SeatBook:
         self.partition = event_partition(event_id)
         self._reader = reader
         self._rows: dict[RowKey, SeatRow | None] = {}
+        self._found: tuple[Iterable[SeatNumber], list[tuple[SeatRow, int]]] = (), []
 
     def row(self, row_key: RowKey) -> SeatRow | None:
         """A row; None if the event has none such."""
@@ -71,6 +72,11 @@ class SeatBook:
 
     def find(self, seats: Iterable[SeatNumber]) -> list[tuple[SeatRow, int]]:
         """The row and the position of each seat. Refuses SEAT_NOT_FOUND with the ``seat_ids`` of those unknown."""
+        of_seats, found = self._found
+        # Whoever asks about some seats goes on to price and move them.
+        return found if of_seats is seats else self._find(seats)
+
+    def _find(self, seats: Iterable[SeatNumber]) -> list[tuple[SeatRow, int]]:
         found: list[tuple[SeatRow, int]] = []
         unknown: list[SeatNumber] = []
         for seat in seats:
@@ -82,6 +88,8 @@ class SeatBook:
                 found.append((row, position))
         if unknown:
             raise Refusal(ErrorCode.SEAT_NOT_FOUND, details={"seat_ids": public_ids(self.event_id, unknown)})
+        if isinstance(seats, tuple):
+            self._found = seats, found
         return found
 
     def by_state(self, seats: Iterable[SeatNumber]) -> dict[SeatState, list[SeatNumber]]:
