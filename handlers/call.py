@@ -7,6 +7,7 @@ back. Whoever serves the request puts the same bytes on the wire.
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Generic, TypeAlias, TypeVar
@@ -126,6 +127,8 @@ class Call(msgspec.Struct, Generic[Body_co], frozen=True, kw_only=True):
 
     def query_as(self, form: type[Q]) -> Q:
         """The query as a struct; what does not fit is INVALID_REQUEST."""
+        if not self.query and isinstance(empty := _of_no_query(form), form):
+            return empty
         try:
             found = msgspec.convert(dict(self.query), form, strict=False, str_keys=True)
         except msgspec.ValidationError as error:
@@ -135,6 +138,15 @@ class Call(msgspec.Struct, Generic[Body_co], frozen=True, kw_only=True):
             if name in self.query and getattr(found, name) is None:
                 raise Refusal(ErrorCode.INVALID_REQUEST, details={"query": f"{name} cannot be null"})
         return found
+
+
+@functools.cache
+def _of_no_query(form: type[msgspec.Struct]) -> msgspec.Struct | None:
+    """What a query without fields says; None where it lacks some. The forms are the code's, and few."""
+    try:
+        return msgspec.convert({}, form, str_keys=True)
+    except msgspec.ValidationError:
+        return None
 
 
 AnyCall = Call[msgspec.Struct | None]

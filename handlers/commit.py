@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
+
+import msgspec
 
 from handlers.call import AnyCall, IdempotentRequest, Principal, Reply
 from handlers.endpoint import Endpoint
@@ -83,8 +84,7 @@ def outcome_of(reply: Reply, request: IdempotentRequest, forget_at_ms: int) -> O
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Decision(Generic[R]):
+class Decision(msgspec.Struct, Generic[R], frozen=True):
     """What an endpoint wants decided: a name for metrics, the partitions, the transition, and how its result is told.
 
     ``decide`` and ``render`` are run within the transaction, so both are pure. ``may_use_reserve`` is for what must go

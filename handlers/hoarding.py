@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from handlers.call import Principal
 from storage.schema.ids import EventId
@@ -22,22 +21,40 @@ class HoardingRefusals:
         self._metrics = metrics
         self._by_event: dict[EventId, Counter[str]] = {}
 
-    @contextmanager
-    def counting(self, event_id: EventId) -> Iterator[None]:
+    def counting(self, event_id: EventId) -> Counting:
         """Counts the refusal on account of hoarding that leaves the block, if one does."""
-        try:
-            yield
-        except Refusal as refusal:
-            reason = refusal.details.get("reason")
-            if refusal.code is ErrorCode.RATE_LIMITED and isinstance(reason, str) and reason in REASONS:
-                self._by_event.setdefault(event_id, Counter())[reason] += 1
-                self._metrics.hoarding_refused(reason)
-            raise
+        return Counting(self, event_id)
+
+    def count(self, event_id: EventId, refusal: Refusal) -> None:
+        """Counts a refusal, if it is one on account of hoarding."""
+        reason = refusal.details.get("reason")
+        if refusal.code is ErrorCode.RATE_LIMITED and isinstance(reason, str) and reason in REASONS:
+            self._by_event.setdefault(event_id, Counter())[reason] += 1
+            self._metrics.hoarding_refused(reason)
 
     def of_event(self, event_id: EventId) -> dict[str, int]:
         """How many were refused by each reason."""
         counted = self._by_event.get(event_id, Counter())
         return {reason: counted[reason] for reason in REASONS}
+
+
+class Counting:
+    """The block of ``HoardingRefusals.counting``."""
+
+    __slots__ = ("_event_id", "_refusals")
+
+    def __init__(self, refusals: HoardingRefusals, event_id: EventId) -> None:
+        self._refusals = refusals
+        self._event_id = event_id
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Refusal):
+            self._refusals.count(self._event_id, error)
 
 
 def counted_address(principal: Principal, client: str, secret: bytes) -> bytes | None:

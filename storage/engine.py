@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import Generic, NewType, Protocol, TypeVar
 from uuid import UUID
 
+import msgspec
+
 Partition = NewType("Partition", bytes)
 Key = NewType("Key", bytes)
 
@@ -105,8 +107,7 @@ class Snapshot(Reader, AbstractContextManager["Snapshot"], Protocol):
         """The number of changes that the partition has seen; 0 for an unknown one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command(Generic[R_co]):
+class Command(msgspec.Struct, Generic[R_co], frozen=True):
     """One decision: a name for logs and metrics, the partitions it may touch, and the pure function that takes it.
 
     ``run`` reads and writes only keys of ``partitions``, makes every check before its first write, and refuses by
@@ -132,16 +133,14 @@ class Command(Generic[R_co]):
     moves_time_to_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Committed(Generic[R_co]):
+class Committed(msgspec.Struct, Generic[R_co], frozen=True):
     """The outcome of a durable command: its result and the new version of each partition it emitted to."""
 
     result: R_co
     versions: dict[Partition, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One committed event: ``version`` is its place in the partition's log, ``at_ms`` the time of its commit."""
 
     partition: Partition

@@ -27,10 +27,10 @@ HEADS_KEPT: Final = 8192
 
 
 @lru_cache(maxsize=HEADS_KEPT)
-def key_head(partition: Partition, packed_number: bytes) -> bytes:
+def key_head(partition: Partition, packed_number: bytes) -> Key:
     """With what all keys of one table in one partition begin. A decision makes a score of keys, nearly all in one
     partition, so the latest are remembered."""
-    return partition_prefix(partition) + packed_number
+    return Key(partition_prefix(partition) + packed_number)
 
 
 class RecordUnreadable(Exception):
@@ -49,7 +49,9 @@ class _Keyed:
 
     def key(self, partition: Partition, *parts: Part) -> Key:
         """The key of ``parts``. Refuses more than 400 bytes (KeyTooLong)."""
-        key = key_head(partition, self._packed_number)
+        key: bytes = key_head(partition, self._packed_number)
+        if not parts:
+            return Key(key)
         for part in parts:
             # What most parts are is packed right here: a decision packs a score of them.
             key += UUID_PART + part.int.to_bytes(16, "big") if type(part) is UUID else pack_part(part)

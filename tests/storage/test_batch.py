@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from storage.batch import COMMIT_SECONDS_BOUNDS, GroupCommit, Job, Settled, WriterCounters
 from storage.change_log import read_changes, read_high_water_ms, read_version

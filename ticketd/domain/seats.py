@@ -23,7 +23,6 @@ from ticketd.domain.best_seats import (
     WORD_BYTES,
     best_in_section,
     openings_of,
-    pack_openings,
     unpack_openings,
 )
 from ticketd.domain.sales import load_sale
@@ -160,7 +159,7 @@ class SeatBook:
                 packed = sections[section_key] = bytearray(
                     OPENINGS.get(tx, self.partition, section_key) or b""
                 )
-            packed[at : at + WORD_BYTES] = pack_openings((openings_of(row),))
+            packed[at : at + WORD_BYTES] = openings_of(row).to_bytes(WORD_BYTES, "little")
         for section_key, packed in sections.items():
             OPENINGS.put(tx, bytes(packed), self.partition, section_key)
 

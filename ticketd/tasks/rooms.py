@@ -78,9 +78,10 @@ class _Rooms:
         """The subscriber: wakes the rooms for which something has changed."""
         for change in changes:
             event = change.event
-            if isinstance(event, EntryMoved | RoomChanged | LobbyDrawn | EventPut | EventDeleted) or (
-                isinstance(event, SeatsMoved) and event.state is SeatState.AVAILABLE
-            ):
+            if isinstance(event, SeatsMoved):
+                if event.state is SeatState.AVAILABLE:
+                    self._wake(event.event_id)
+            elif isinstance(event, EntryMoved | RoomChanged | LobbyDrawn | EventPut | EventDeleted):
                 self._wake(event.event_id)
 
     def _wake(self, event_id: EventId) -> None:
