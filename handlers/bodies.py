@@ -89,9 +89,9 @@ def check_media_type(request: RawRequest, wanted: str) -> None:
 
 
 def decode_body(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct:
-    """A JSON body as its struct; INVALID_REQUEST for anything else."""
+    """A JSON body as its struct, or as one of a union of structs; INVALID_REQUEST for anything else."""
     try:
-        if _is_plain(raw) and (found := _decode_plain(raw, form)) is not None:
+        if (found := _decode_plain(raw, form)) is not None:
             return found
         json.loads(raw, object_pairs_hook=_refuse_repeats, parse_constant=_refuse_constant)
         return _decoder_of(form).decode(raw)
@@ -103,18 +103,15 @@ def decode_body(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct:
         raise Refusal(ErrorCode.INVALID_REQUEST, details={"body": "is not valid JSON"}) from None
 
 
-def _is_plain(raw: bytes) -> bool:
-    """Whether no text in a JSON body can hold what is written with an escape, such as NUL."""
-    return b"\\" not in raw
-
-
 def _decode_plain(raw: bytes, form: type[msgspec.Struct]) -> msgspec.Struct | None:
     """The struct of a body in which no field can be given twice; None where that is not plain to see.
 
     Each field that is not as if left out was given at least once, each time with a colon, and no field has another
     name. So where there are no more colons than such fields, none was given twice: most bodies need no second look,
-    which takes far longer than decoding them.
+    which takes far longer than decoding them. What a text may hold only by an escape, such as NUL, needs one.
     """
+    if b"\\" in raw or not isinstance(form, type):
+        return None
     try:
         found = _decoder_of(form).decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -191,6 +191,35 @@ def test_commands_are_taken_over_a_batch_that_is_being_written(
     assert [change.version for change in settled.changes] == [2]
 
 
+def test_each_batch_goes_on_seeing_those_below_when_the_oldest_is_durable(
+    commits: GroupCommit, backend: FaultyBackend
+) -> None:
+    seen: list[list[bytes | None]] = []
+    keys = [pack_key(HALL, 9, number) for number in range(4)]
+
+    def look(tx: Transaction) -> None:
+        seen.append([tx.get(key) for key in keys])
+
+    def batch(number: int) -> list[Command[object]]:
+        """As many commands as a batch takes; the last two write over the same key, and over a key of all batches."""
+        puts = [put_command(pack_key(HALL, 8, number), b"filler")] * 2
+        return [*puts, put_command(keys[number], b"%d" % number), put_command(keys[3], b"%d" % number)]
+
+    take(commits, *batch(0))
+    writes = commits.begin()
+    assert writes is not None
+    take(commits, *batch(1), *batch(2), Command("look", (HALL,), look))
+    backend.apply(writes.puts, writes.deletes)
+    commits.end()
+    take(commits, Command("look", (HALL,), look))
+    commit(commits, backend)
+    take(commits, Command("look", (HALL,), look))
+    while commits.has_work():
+        commit(commits, backend)
+    take(commits, Command("look", (HALL,), look))
+    assert seen == [[b"0", b"1", b"2", b"2"]] * 4
+
+
 def test_the_time_never_goes_back(commits: GroupCommit, backend: FaultyBackend, clock: HandClock) -> None:
     def now(tx: Transaction) -> int:
         tx.put(pack_key(HALL, 1, 1), b"")

@@ -265,6 +265,26 @@ async def test_snapshots_between_two_commits_share_a_view_and_the_next_one_sees_
         assert len(views) <= 1
 
 
+async def test_what_was_worked_out_is_kept_for_the_same_state_at_the_same_time_alone(
+    engine: WritingEngine, clock: HandClock
+) -> None:
+    def note(what: object) -> object:
+        """What was noted before under this name by another snapshot; then notes this."""
+        with engine.snapshot() as snapshot:
+            before = snapshot.memo.get("noted")
+            snapshot.memo["noted"] = what
+            return before
+
+    await engine.submit(put_command(KEY, b"1"))
+    assert [note(number) for number in range(3)] == [None, 0, 1]
+    clock.ms += 1
+    assert [note(number) for number in range(3)] == [None, 0, 1]
+    await engine.submit(put_command(KEY, b"2"))
+    assert [note(number) for number in range(3)] == [None, 0, 1]
+    assert await trio.to_thread.run_sync(note, 3) is None
+    assert note(4) == 2
+
+
 async def test_snapshots_of_other_threads_are_their_own(engine: WritingEngine) -> None:
     await engine.submit(put_command(KEY, b"1"))
     assert read(engine) == b"1"

@@ -54,3 +54,21 @@ async def test_an_entry_that_has_ended_is_refused_as_it_ended(tmp_path: Path) ->
                 standing(stage, positions, joined)
             assert caught.value.code is ErrorCode.QUEUE_ENTRY_EXPIRED
             assert caught.value.details == {"status": status}
+
+
+async def test_what_is_told_follows_each_commit_and_each_millisecond(tmp_path: Path) -> None:
+    with staged(tmp_path) as (stage, clock):
+        positions = Positions(stage.engine)
+        await stage.set_sale(with_room(max_active=1))
+        joined = await stage.join_many(range(3))
+        before = standing(stage, positions, joined[2])
+        assert standing(stage, positions, joined[2]) == before
+        # No time passes here, only commits do.
+        await stage.join_many(range(10, 12))
+        assert standing(stage, positions, joined[2]).queue_size == before.queue_size + 2
+        await stage.set_sale(with_room(max_active=1, access_seconds=1))
+        faster = standing(stage, positions, joined[2])
+        assert faster.wait_ms < before.wait_ms
+        # Nothing is committed here, only time passes.
+        clock.at_ms += 60_000
+        assert standing(stage, positions, joined[2]).wait_ms != faster.wait_ms
