@@ -149,13 +149,13 @@ def forgive_lapses(tx: Transaction, event_id: EventId, entry_id: EntryId) -> Non
     entry = ENTRIES.get(tx, partition, entry_id)
     if entry is None:
         return
-    for subject in (_subject(b"user", entry.user_id.bytes), _subject(b"device", entry.device_hash)):
+    for subject in (subject_of(b"user", entry.user_id.bytes), subject_of(b"device", entry.device_hash)):
         record = LAPSES.get(tx, partition, subject)
         if record is not None:
             _write(tx, event_id, subject, record, None)
     if entry.address_hash is None:
         return
-    subject = _subject(b"address", entry.address_hash)
+    subject = subject_of(b"address", entry.address_hash)
     record = LAPSES.get(tx, partition, subject)
     if record is not None:
         left = record.lapsed_at_ms[1:]
@@ -189,14 +189,15 @@ def _subjects(entry: EntryRecord, limits: LapseLimits) -> Iterator[tuple[bytes, 
     if limits.cooldown_ms == 0:
         return
     if limits.holds:
-        yield _subject(b"user", entry.user_id.bytes), limits.holds
-        yield _subject(b"device", entry.device_hash), limits.holds
+        yield subject_of(b"user", entry.user_id.bytes), limits.holds
+        yield subject_of(b"device", entry.device_hash), limits.holds
     if limits.holds_per_address and entry.address_hash is not None:
-        yield _subject(b"address", entry.address_hash), limits.holds_per_address
+        yield subject_of(b"address", entry.address_hash), limits.holds_per_address
 
 
 @functools.lru_cache(maxsize=SUBJECTS_KEPT)
-def _subject(kind: bytes, name: bytes) -> bytes:
+def subject_of(kind: bytes, name: bytes) -> bytes:
+    """The 16 bytes that stand for a buyer, a device or an address; those of the latest are remembered."""
     return hashlib.sha256(kind + b"\x00" + name).digest()[:SUBJECT_BYTES]
 
 
