@@ -56,6 +56,7 @@ class ServerSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tls_certificate_file: bounds.KeyFile = ""
     tls_key_file: bounds.KeyFile = ""
     front: bounds.FrontKind = "fast"
+    commit_header: bool = False
     max_connections: bounds.Connections = 10_000
     max_connections_per_address: bounds.Connections = 1_000
     header_timeout_seconds: bounds.WireSeconds = 5

@@ -21,6 +21,7 @@ _EXPOSED: Final = ", ".join(
         "Idempotency-Replayed",
         "Location",
         "Retry-After",
+        "X-Commit-Version",
         "X-RateLimit-Limit",
         "X-RateLimit-Remaining",
         "X-RateLimit-Reset",

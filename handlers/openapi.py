@@ -59,7 +59,7 @@ def build_document(endpoints: Iterable[Endpoint], server_url: str, version: str)
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "headers": _RATE_HEADERS,
+            "headers": _SHARED_HEADERS,
             "securitySchemes": _SECURITY_SCHEMES,
         },
     }
@@ -225,7 +225,8 @@ def _common_headers(line: Endpoint) -> Document:
     """The headers of every answer of an endpoint."""
     limits = {name: {"$ref": f"#/components/headers/{name}"} for name in _RATE_HEADERS}
     request_id: Document = {"X-Request-ID": {"schema": {"type": "string", "format": "uuid"}}}
-    return request_id | (limits if is_limited(line) else {})
+    version = {"X-Commit-Version": {"$ref": "#/components/headers/X-Commit-Version"}}
+    return request_id | (version if line.credential.scopes else {}) | (limits if is_limited(line) else {})
 
 
 def _responses(line: Endpoint, schemas: _Schemas) -> Document:
@@ -294,6 +295,15 @@ _RATE_HEADERS: Final[Document] = {
     "X-RateLimit-Reset": {
         "description": "When all of it is free again, in Unix seconds",
         "schema": {"type": "integer"},
+    },
+}
+
+_SHARED_HEADERS: Final[Document] = _RATE_HEADERS | {
+    "X-Commit-Version": {
+        "description": "With `server.commit_header` only: at which version of each partition this was read; with "
+        "`new`, the version that it committed",
+        "schema": {"type": "string"},
+        "example": "event-0f0e0d0c-0b0a-4009-8807-060504030201=42;new",
     },
 }
 

@@ -17,6 +17,7 @@ import structlog
 from handlers.bodies import BODILESS, parse_query, read_body, read_bytes
 from handlers.call import BodyLost, Call, IdempotentRequest, Principal, RawRequest, Reply, is_uuid
 from handlers.commit import idempotent_request, keep_reply, scope_partition, stored_reply
+from handlers.commit_versions import begin_noting
 from handlers.endpoint import Endpoint
 from handlers.errors import error_reply, refusal_of
 from handlers.forms import finish_reply, preflight_reply
@@ -50,6 +51,7 @@ class Server:
         started = time.perf_counter()
         request_id = _request_id(request)
         seen = _Seen(Meter(self._services, request))
+        noted = begin_noting() if self._services.settings.server.commit_header else None
         try:
             reply = await self._run(request, request_id, seen)
         except BodyLost:
@@ -60,7 +62,8 @@ class Server:
                 _log.exception("request failed", request_id=request_id, route=seen.route)
             reply = error_reply(refusal, request_id, self._services.clock.now_ms())
         # Outside of what is kept for a repetition: each answer tells of its own call.
-        reply = finish_reply(self._services.settings.server, request, reply, request_id, seen.meter.headers)
+        headers = seen.meter.headers if noted is None else (*seen.meter.headers, *noted.headers())
+        reply = finish_reply(self._services.settings.server, request, reply, request_id, headers)
         self._record(request, request_id, seen, reply, time.perf_counter() - started)
         return reply
 

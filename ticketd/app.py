@@ -15,6 +15,7 @@ from pathlib import Path
 from config.settings import Settings
 from handlers.access import AccessDesk
 from handlers.answers import encode_json
+from handlers.commit_versions import VersionedEngine
 from handlers.hoarding import HoardingRefusals
 from handlers.openapi import build_document
 from handlers.orders import render_created, render_refused
@@ -23,6 +24,7 @@ from handlers.routes import ENDPOINTS
 from handlers.services import Services
 from handlers.wire.realtime import encode_update
 from storage.clock import Clock
+from storage.engine import Engine
 from storage.writer import WritingEngine
 from ticketd.credentials.external import ExternalIssuer
 from ticketd.metrics import Metrics, Reading
@@ -105,8 +107,9 @@ def build_services(
     metrics.add_readings(partial(read_store, engine))
     limits = RateLimits(settings.rate_limits, lambda rate: metrics.rate_limited(rate.value))
     metrics.add_readings(partial(_read_limits, limits))
+    versioned: Engine = VersionedEngine(engine) if settings.server.commit_header else engine
     desk = DeskParts(
-        engine=engine,
+        engine=versioned,
         clock=clock,
         gateway=outside.gateway,
         settings=settings,
@@ -116,7 +119,7 @@ def build_services(
     payments = PaymentDesk(desk)
     metrics.add_readings(partial(_read_health, payments.health))
     metrics.add_readings(partial(_read_refunds, payments))
-    access = AccessDesk(engine, keys, settings.auth)
+    access = AccessDesk(versioned, keys, settings.auth)
     positions = Positions(engine)
     hub = Hub(
         HubParts(
@@ -132,7 +135,7 @@ def build_services(
         settings=settings,
         data=place.data,
         public_url=place.public_url,
-        engine=engine,
+        engine=versioned,
         clock=clock,
         keys=keys,
         positions=positions,

@@ -136,6 +136,7 @@ def wrong_types() -> Iterator[object]:
 def test_a_value_of_a_wrong_type_is_refused(name: str) -> None:
     allowed = [value for value in wrong_types() if allows(name, value)]
     switches = {
+        "server.commit_header",
         "server.metrics_public",
         "payments.box_office",
         "payments.void_on_dispute",
