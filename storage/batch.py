@@ -179,6 +179,11 @@ class GroupCommit:
         if len(self._batches) == 1 and len(batch.outcomes) == 1 and not batch.overlay.has_writes():
             self.end()  # it saw nothing that is not durable, and changed nothing
 
+    @property
+    def base(self) -> View | None:
+        """The view under the oldest batch: the store as it was when something was last settled. None without work."""
+        return self._view
+
     def has_work(self) -> bool:
         """Whether there is something that is not settled."""
         return bool(self._batches or self._again)

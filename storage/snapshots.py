@@ -1,8 +1,9 @@
 """Reading what is committed: snapshots, closed at the end of a ``with`` block and never kept across an await.
 
 A view that stays open while commits go on makes the store grow, so the engine closes every snapshot of its loop that
-is still open when it waits or publishes; whoever then reads from it learns of the mistake. Between two commits all
-snapshots of the loop show the same, so they share one view, which ends with the commit that makes it old.
+is still open when it waits or publishes; whoever then reads from it learns of the mistake. In the loop a snapshot shows
+what was published and nothing later, so that it is of one moment with all that is derived from the changes. Between two
+commits all snapshots of the loop show the same, so they share one view, which ends with the commit that makes it old.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class StoreReads:
         self._loop_thread: int | None = None
         self._open: set[StoreSnapshot] = set()
         self._shared: View | None = None  # of the loop's snapshots, as long as nothing newer is committed
-        self._shared_ms = 0  # the time of the commit that it shows
+        self._published_ms: int | None = None  # the time of the commit that snapshots show, once somebody has read it
         self._memo: dict[object, object] = {}
         self._memo_ms = 0
 
@@ -113,20 +114,30 @@ class StoreReads:
             view, at_ms = self._open_view()
             snapshot.show(view, max(self._clock.now_ms(), at_ms), {})
             return
-        if self._shared is None:
-            self._shared, self._shared_ms = self._open_view()
-            self._memo = {}
-        now_ms = max(self._clock.now_ms(), self._shared_ms)
+        view = self._published_view()
+        if view is None:
+            if self._shared is None:
+                self._shared = self._backend.view()
+            view = self._shared
+        if self._published_ms is None:
+            self._published_ms = self._high_water_ms(view)
+        now_ms = max(self._clock.now_ms(), self._published_ms)
         if now_ms != self._memo_ms:
             self._memo, self._memo_ms = {}, now_ms
         self._open.add(snapshot)
-        snapshot.show(self._shared, now_ms, self._memo)
+        snapshot.show(view, now_ms, self._memo)
 
     def end(self, snapshot: StoreSnapshot, view: View) -> None:
-        """Lets go of a snapshot whose ``with`` block ended, and of its view."""
-        self._open.discard(snapshot)
-        if view is not self._shared:
+        """Lets go of a snapshot whose ``with`` block ended, and of its view, if that is its own."""
+        if snapshot in self._open:
+            self._open.discard(snapshot)
+        else:
             view.close()
+
+    def _published_view(self) -> View | None:
+        """A view that somebody else keeps open, of what was published last; None where there is no such view, and
+        what is durable is what was published."""
+        return None
 
     def _open_view(self) -> tuple[View, int]:
         view = self._backend.view()
@@ -139,6 +150,7 @@ class StoreReads:
     def _end_shared_view(self) -> None:
         """Called in the loop's thread when something was committed, or nothing will be any more."""
         self._expire_snapshots()
+        self._memo, self._memo_ms, self._published_ms = {}, 0, None
         if self._shared is not None:
             self._shared.close()
             self._shared = None

@@ -21,7 +21,7 @@ from typing import TypeVar, cast
 
 import trio
 
-from storage.backend import Backend
+from storage.backend import Backend, View
 from storage.batch import GroupCommit, Job, Settled, WriterCounters, Writes
 from storage.clock import Clock
 from storage.engine import (
@@ -239,6 +239,10 @@ class ThreadedEngine(WritingEngine):
             self._finish(self._commits.abandon())
             if self._failure is not None:
                 raise self._failure
+
+    def _published_view(self) -> View | None:
+        """The view under the batches: what the other thread has just made durable, the loop has not heard of yet."""
+        return self._commits.base
 
     async def _wait(self, waiting: _Waiting) -> None:
         waiting.task = trio.lowlevel.current_task()

@@ -41,7 +41,8 @@ class Refused(Rejected):
 
 
 class FaultyBackend:
-    """A real backend; ``before_apply`` runs ahead of each commit and may raise in its place."""
+    """A real backend; ``before_apply`` runs ahead of each commit and may raise in its place, ``after_apply`` once it is
+    durable."""
 
     def __init__(self, real: Backend) -> None:
         self._real = real
@@ -49,6 +50,7 @@ class FaultyBackend:
         self.before_apply: Callable[[Sequence[tuple[Key, bytes]], Sequence[Key]], None] = (
             lambda puts, deletes: None
         )
+        self.after_apply: Callable[[], None] = lambda: None
         self.before_staged: Callable[[], None] = lambda: None
         self.before_view: Callable[[], None] = lambda: None
         self.room: int | None = None
@@ -75,6 +77,7 @@ class FaultyBackend:
         self.before_apply(puts, deletes)
         self._real.apply(puts, deletes)
         self.applied += 1
+        self.after_apply()
 
     def room_bytes(self) -> int:
         return self._real.room_bytes() if self.room is None else self.room

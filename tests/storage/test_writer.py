@@ -46,9 +46,9 @@ class Gate:
         self._token = trio.lowlevel.current_trio_token()
         self.reached = trio.Event()
         self.thread: threading.Thread | None = None
-        backend.before_apply = self._hold
+        backend.before_apply = self.hold
 
-    def _hold(self, *_: object) -> None:
+    def hold(self, *_: object) -> None:
         self.thread = threading.current_thread()
         self._token.run_sync_soon(self.reached.set)
         assert self._opened.acquire(timeout=30)
@@ -239,6 +239,37 @@ async def test_a_snapshot_held_while_others_commit_is_closed(backend: FaultyBack
                 await trio.testing.wait_all_tasks_blocked(0.001)
             with pytest.raises(SnapshotNotOpen):
                 snapshot.get(COUNT_KEY)
+
+
+async def test_a_snapshot_shows_nothing_that_is_durable_but_not_published_yet(backend: FaultyBackend) -> None:
+    """What is derived from the changes (positions in line, seat maps) and what is read must be of one moment."""
+    told: list[bytes | None] = []
+
+    def look(_: object) -> None:
+        told.append(count_of(engine))
+
+    def count_of(engine: WritingEngine) -> bytes | None:
+        with engine.snapshot() as snapshot:
+            assert snapshot.version(HALL) == len(engine.changes(HALL, 0) or [])
+            return snapshot.get(COUNT_KEY)
+
+    async with running(threaded(backend)) as engine, trio.open_nursery() as nursery:
+        await engine.submit(count_command())
+        engine.subscribe(look)
+        gate, results = Gate(backend), list[int]()
+        backend.before_apply = lambda puts, deletes: None
+        backend.after_apply = gate.hold
+        await submit_all(engine, 1, nursery, results)
+        await gate.reached.wait()
+        assert count_of(engine) == b"1"
+        durable = backend.view()
+        assert durable.get(COUNT_KEY) == b"2"
+        durable.close()
+        gate.open(1)
+        while not results:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        assert told == [b"2"]
+        assert count_of(engine) == b"2"
 
 
 async def test_the_loop_does_not_rest_for_ever(
