@@ -2,7 +2,8 @@
 
 One environment, one unnamed database, one file and its lock file. True here: the map is reserved at the start and never
 changed while open; every commit is synced, metadata too; nothing is handed out that points into the map; a view is
-closed before the next commit begins. No batching, no versions, no rule.
+closed before the next commit begins; a commit is done only if the file still stands at its path. No batching, no
+versions, no rule.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ class LmdbBackend:
         self._min_free_bytes = min_free_bytes
         self._free = FreeSpace(path)
         self._map_bytes = int(env.info()["map_size"])
+        self._identity = _identity(path)
 
     @property
     def place(self) -> str:
@@ -136,6 +138,7 @@ class LmdbBackend:
         except (lmdb.MapFullError, lmdb.TxnFullError) as error:
             # LMDB reports both before it writes a new meta page: the commit before stands.
             raise StorageFull(f"the {self._map_bytes} bytes reserved for {self._path} are used up") from error
+        self._check_is_there()
 
     def room_bytes(self) -> int:
         return self._map_bytes - self.used_bytes() - self._reserve_bytes
@@ -153,6 +156,12 @@ class LmdbBackend:
 
     def close(self) -> None:
         self._env.close()
+
+    def _check_is_there(self) -> None:
+        """Refuses with StorageError where the path names the file no more: what goes on to be written into a file that
+        was removed, or whose file system was unmounted, ends with the process that has it open."""
+        if _identity(self._path) != self._identity:
+            raise StorageError(f"{self._path} was removed, replaced or unmounted while it was open")
 
 
 def open_lmdb(
@@ -201,6 +210,15 @@ def open_lmdb(
         raise
     reserve_bytes = min(_LARGEST_RESERVE_BYTES, map_size_bytes // _RESERVE_SHARE)
     return LmdbBackend(env, path, reserve_bytes, min_free_bytes)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands at the path: its device and number; None if there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _check_file(path: Path, read_only: bool) -> None:

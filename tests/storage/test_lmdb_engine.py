@@ -283,3 +283,16 @@ def test_a_file_that_may_not_be_read_is_refused() -> None:
                 open_lmdb(path, MIB)
             with pytest.raises(StorageError, match=f"{path} cannot be read: Permission denied"):
                 open_lmdb(path, MIB, read_only=True)
+
+
+@pytest.mark.parametrize("becomes", ["removed", "replaced"])
+def test_a_commit_into_a_file_that_is_not_at_its_path_any_more_is_none(
+    backend: LmdbBackend, path: Path, becomes: str
+) -> None:
+    """It would be durable for as long as the process lives."""
+    backend.apply([(hall(1), b"1")], [])
+    path.unlink()
+    if becomes == "replaced":
+        path.write_bytes(b"another's")
+    with pytest.raises(StorageError, match="was removed, replaced or unmounted while it was open"):
+        backend.apply([(hall(2), b"2")], [])
