@@ -114,11 +114,7 @@ class StoreReads:
             view, at_ms = self._open_view()
             snapshot.show(view, max(self._clock.now_ms(), at_ms), {})
             return
-        view = self._published_view()
-        if view is None:
-            if self._shared is None:
-                self._shared = self._backend.view()
-            view = self._shared
+        view = self._view_of_the_loop()
         if self._published_ms is None:
             self._published_ms = self._high_water_ms(view)
         now_ms = max(self._clock.now_ms(), self._published_ms)
@@ -133,6 +129,14 @@ class StoreReads:
             self._open.discard(snapshot)
         else:
             view.close()
+
+    def _view_of_the_loop(self) -> View:
+        published = self._published_view()
+        if published is not None:
+            return published
+        if self._shared is None:
+            self._shared = self._backend.view()
+        return self._shared
 
     def _published_view(self) -> View | None:
         """A view that somebody else keeps open, of what was published last; None where there is no such view, and
