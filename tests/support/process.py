@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,14 @@ def ticketd(
     )
 
 
+class NotStarted(AssertionError):
+    """A daemon ended before it listened, with this status."""
+
+    def __init__(self, told: str, status: int) -> None:
+        super().__init__(told)
+        self.status = status
+
+
 @dataclass
 class DaemonProcess:
     """A daemon that listens at ``url``."""
@@ -53,23 +61,23 @@ class DaemonProcess:
         return self.process.wait(STOP_SECONDS)
 
 
+def serve_command(data: Path) -> list[str]:
+    """The command that serves a data folder on a free port."""
+    return [sys.executable, "-m", "ticketd", "serve", "--data", str(data), "--bind", "127.0.0.1:0"]
+
+
 @contextmanager
-def serving(data: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> Iterator[DaemonProcess]:
-    """Starts ``ticketd serve`` on a free port and waits for the line that says where it listens."""
+def serving(
+    data: Path, *arguments: str, environ: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+) -> Iterator[DaemonProcess]:
+    """Starts ``ticketd serve`` on a free port and waits for the line that says where it listens.
+
+    ``prefix`` is a command that begins it and becomes it, such as ``strace -D``.
+    """
     log = data.parent / f"{data.name}.log"
     with log.open("a") as errors:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "ticketd",
-                "serve",
-                "--data",
-                str(data),
-                "--bind",
-                "127.0.0.1:0",
-                *arguments,
-            ],
+            [*prefix, *serve_command(data), *arguments],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -80,8 +88,8 @@ def serving(data: Path, *arguments: str, environ: Mapping[str, str] | None = Non
         line = process.stdout.readline()
         found = _LISTENS.search(line)
         if found is None:
-            process.wait(STOP_SECONDS)
-            raise AssertionError(f"the daemon did not start: {line}{log.read_text()}")
+            status = process.wait(STOP_SECONDS)
+            raise NotStarted(f"the daemon did not start: {line}{log.read_text()}", status)
         yield DaemonProcess(process, found["url"], log)
     finally:
         if process.poll() is None:
