@@ -1,0 +1,34 @@
+"""Bugs that show when a daemon is killed and started again, which the rung of kills must find."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.support.planting import Plant
+
+PLANTS: Final[dict[str, Plant]] = {
+    "downtime is not credited": Plant(
+        file="ticketd/tree.py",
+        right="    await credit_time_down(engine)\n",
+        wrong="",
+        told="change",
+        rung="kills",
+        seconds=8,
+    ),
+    "a part of the downtime is not credited": Plant(
+        file="ticketd/domain/time_credit.py",
+        right="credit_ms=min(lost_ms, LONGEST_DOWNTIME_CREDIT_MS - spent_ms),",
+        wrong="credit_ms=min(lost_ms, LONGEST_DOWNTIME_CREDIT_MS - spent_ms) - 5000,",
+        told="moved by",
+        rung="kills",
+        seconds=8,
+    ),
+    "after a restart the first in line is not counted": Plant(
+        file="ticketd/views/positions.py",
+        right='        waiting = array("Q", seqs)\n',
+        wrong='        waiting = array("Q", list(seqs)[1:])\n',
+        told="position",
+        rung="kills",
+        seconds=8,
+    ),
+}
