@@ -89,9 +89,7 @@ class VersionedEngine:
             return command.run(tx)
 
         try:
-            committed = await self._engine.submit(
-                dataclasses.replace(command, run=run), deadline_seconds=deadline_seconds
-            )
+            committed = await self._engine.submit(_running(command, run), deadline_seconds=deadline_seconds)
         except Rejected:
             for partition, version in seen.items():
                 noted.note_read(partition, version)
@@ -129,10 +127,7 @@ class _NotedSnapshot:
         self._snapshot = snapshot
         self._noted = noted
         self._seen: set[Partition] = set()
-
-    @property
-    def now_ms(self) -> int:
-        return self._snapshot.now_ms
+        self.now_ms = 0
 
     def get(self, key: Key) -> bytes | None:
         self._note(partition_of(key))
@@ -148,7 +143,7 @@ class _NotedSnapshot:
         return self._snapshot.version(partition)
 
     def __enter__(self) -> Snapshot:
-        self._snapshot.__enter__()
+        self.now_ms = self._snapshot.__enter__().now_ms
         return self
 
     def __exit__(
@@ -160,6 +155,19 @@ class _NotedSnapshot:
         if partition not in self._seen:
             self._seen.add(partition)
             self._noted.note_read(partition, self._snapshot.version(partition))
+
+
+def _running(command: Command[R], run: Callable[[Transaction], R]) -> Command[R]:
+    """The command with another function, which it runs in place of its own."""
+    return Command(
+        command.name,
+        command.partitions,
+        run,
+        hints=command.hints,
+        command_id=command.command_id,
+        may_use_reserve=command.may_use_reserve,
+        moves_time_to_ms=command.moves_time_to_ms,
+    )
 
 
 def _name(partition: Partition) -> str:
