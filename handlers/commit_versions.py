@@ -128,6 +128,8 @@ class _NotedSnapshot:
         self._noted = noted
         self._seen: set[Partition] = set()
         self.now_ms = 0
+        self.memo: dict[object, object] = {}
+        """Nobody else's: what others have worked out would be used without its reading being noted."""
 
     def get(self, key: Key) -> bytes | None:
         self._note(partition_of(key))
