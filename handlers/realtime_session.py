@@ -10,7 +10,6 @@ from typing import Final, cast
 
 import msgspec
 import structlog
-import trio
 
 from handlers.answers import encode_json, time_text
 from handlers.bodies import decode_body
@@ -37,9 +36,6 @@ TOKEN_OVER: Final = 1008
 FAILED: Final = 1011
 TOO_SLOW: Final = 1013
 
-_LONGEST_WAIT_SECONDS: Final = 60.0
-"""The token's time is looked at this often at least, so that a clock that was set is noticed."""
-
 _LOOK_AGAIN_MS: Final = 1000
 
 _log = structlog.get_logger("ticketd.realtime")
@@ -50,29 +46,43 @@ class _NotJson(Exception):
 
 
 class RealtimeSession:
-    """What one connection says and hears. Made for a token that is good."""
+    """What one connection says and hears. Made for a token that is good.
+
+    Of ten thousand nearly all are silent, so no more is kept than what is needed to speak up.
+    """
+
+    __slots__ = (
+        "_calls",
+        "_connection",
+        "_ends",
+        "_expires_at_ms",
+        "_on_news",
+        "_request_id",
+        "_seq",
+        "_services",
+        "_tokens",
+    )
 
     def __init__(self, services: Services, claims: Claims, tokens: tuple[str, ...], request_id: str) -> None:
         self._services = services
-        self._claims = claims
         self._tokens = tokens
         self._request_id = request_id
         self._expires_at_ms = claims.expires_at_ms
-        self._connection = services.hub.connect(_listener(claims), self._recheck)
+        self._connection = services.hub.connect(_listener(claims), self, claims.expires_at_ms)
+        self._on_news: Callable[[], None] | None = None
         self._seq = 0
         self._ends: SessionEnds | None = None
-        limits = services.settings.rate_limits
-        self._limit = Window(limits.realtime_messages_per_minute, MINUTE_MS) if limits.enabled else None
         self._calls: int | None = None
 
     # --- what the client says ---------------------------------------------------------------------------------------
 
-    async def receive(self, message: str) -> None:
-        """Carries out one message, or answers ``error``; waits first while too many answers have not been taken.
+    @property
+    def takes_messages(self) -> bool:
+        """Whether another message is read: not while too many answers have not been taken."""
+        return self._ends is not None or self._connection.takes_questions
 
-        Raises SessionEnds 1003 for what is not JSON.
-        """
-        await self._connection.wait_for_room()
+    def receive(self, message: str) -> None:
+        """Carries out one message, or answers ``error``. Raises SessionEnds 1003 for what is not JSON."""
         if self._ends is not None or self._end_if_expired():
             return
         try:
@@ -103,10 +113,12 @@ class RealtimeSession:
             self._connection.answer(encode_json(Pong(timestamp=time_text(self._now_ms()))))
 
     def _count_message(self) -> None:
-        if self._limit is None:
+        limits = self._services.settings.rate_limits
+        if not limits.enabled:
             return
+        limit = Window(limits.realtime_messages_per_minute, MINUTE_MS)
         now_ms = self._now_ms()
-        taken = self._limit.take(self._calls, now_ms)
+        taken = limit.take(self._calls, now_ms)
         self._calls = taken.state
         if not taken.is_allowed:
             wait_seconds = -((now_ms - taken.retry_at_ms) // 1000)
@@ -114,7 +126,7 @@ class RealtimeSession:
                 ErrorCode.RATE_LIMITED,
                 details={
                     "class": RateClass.REALTIME.value,
-                    "limit": self._limit.limit,
+                    "limit": limit.limit,
                     "retry_after_seconds": wait_seconds,
                 },
                 retry_after_seconds=wait_seconds,
@@ -122,41 +134,43 @@ class RealtimeSession:
 
     # --- what the client hears --------------------------------------------------------------------------------------
 
-    async def next_message(self) -> bytes:
-        """Waits for the next message. Raises SessionEnds: 1008 once the token is over, 1013 for one who reads too
-        slowly to be told everything, 1011 if something failed here."""
+    def listen(self, on_news: Callable[[], None]) -> None:
+        """``on_news`` is called when there may be something to send."""
+        self._on_news = on_news
+
+    def has_news(self) -> None:
+        """The hub's word that there may be something to send."""
+        if self._on_news is not None:
+            self._on_news()
+
+    def next_message(self) -> bytes | None:
+        """The next message; None if there is nothing now. Raises SessionEnds: 1008 once the token is over, 1013 for one
+        who reads too slowly to be told everything, 1011 if something failed here."""
         try:
-            return await self._next_message()
-        except SessionEnds:
-            raise
+            text = self._connection.next_text()
         except LineOverrun:
             raise SessionEnds(TOO_SLOW, "too slow") from None
         except Exception as failure:
             if refusal_of(failure).code is ErrorCode.INTERNAL_ERROR:
                 _log.exception("session failed", request_id=self._request_id)
             raise SessionEnds(FAILED, "internal error") from None
+        if text is not None:
+            return self._numbered(text)
+        if self._ends is not None:
+            raise self._ends
+        return None
 
-    async def _next_message(self) -> bytes:
-        while True:
-            if self._ends is not None or self._end_if_expired():
-                text = self._connection.next_text_nowait()
-                if text is None:
-                    raise self._ends or SessionEnds(TOKEN_OVER, "token expired")
-                return self._numbered(text)
-            left = min((self._expires_at_ms - self._now_ms()) / 1000, _LONGEST_WAIT_SECONDS)
-            with trio.move_on_after(left):
-                return self._numbered(await self._connection.next_text())
-
-    def next_message_nowait(self) -> bytes | None:
+    def last_message(self) -> bytes | None:
         """A message that is in line already."""
         try:
-            text = self._connection.next_text_nowait()
+            text = self._connection.text_in_line()
         except LineOverrun:
             return None
         return None if text is None else self._numbered(text)
 
     def close(self) -> None:
         """The connection is over."""
+        self._on_news = None
         self._connection.close()
 
     def _numbered(self, text: bytes) -> bytes:
@@ -171,30 +185,36 @@ class RealtimeSession:
     # --- the token's end --------------------------------------------------------------------------------------------
 
     def _end_if_expired(self) -> bool:
-        if self._now_ms() < self._expires_at_ms:
-            return False
-        # An outside issuer's token may be good a little longer, by leeway and by that issuer's time.
-        self._recheck()
-        self._expires_at_ms = self._now_ms() + _LOOK_AGAIN_MS
+        if self._now_ms() >= self._expires_at_ms:
+            self.recheck()
         return self._ends is not None
 
-    def _recheck(self) -> None:
-        """Ends the session if its tokens are good no more: their time is over, or a key was taken away."""
+    def recheck(self) -> int | None:
+        """Ends the session if its tokens are good no more: their time is over, or a key was taken away. When to look
+        again; None once it has ended."""
         if self._ends is not None:
-            return
+            return None
+        now_ms = self._now_ms()
         try:
             for token in self._tokens:
-                self._services.keys.tokens.verify(token, self._now_ms())
+                self._services.keys.tokens.verify(token, now_ms)
         except TokenExpired:
             self._end(ErrorCode.TOKEN_EXPIRED, "token expired")
+            return None
         except TokenInvalid:
             self._end(ErrorCode.TOKEN_INVALID, "token not valid any more")
+            return None
+        if now_ms >= self._expires_at_ms:
+            # An outside issuer's token may be good a little longer, by leeway and by that issuer's time.
+            self._expires_at_ms = now_ms + _LOOK_AGAIN_MS
+        return self._expires_at_ms
 
     def _end(self, code: ErrorCode, reason: str) -> None:
         """Nothing more is told but why."""
         self._ends = SessionEnds(TOKEN_OVER, reason)
         self._connection.close()
         self._say_error(Refusal(code))
+        self._connection.wake()
 
     def _now_ms(self) -> int:
         return self._services.clock.now_ms()

@@ -1,8 +1,9 @@
 """What a change costs that many are told of: CPU until it has reached all who listen to one event, without sockets.
 
-Each connection has a task that takes its messages as a front would. A seat is held back: every listener is told the new
-count of its section. The first in line leaves: everybody else's place has moved, and each is told their own. Time is
-simulated, so that the pauses between messages cost nothing. Run it as ``python -m scripts.benchmarks.realtime``.
+Each connection's messages are taken as soon as it has news, as by a front whose sockets have room. A seat is held
+back: every listener is told the new count of its section. The first in line leaves: everybody else's place has moved,
+and each is told their own. Time is simulated, so that the pauses between messages cost nothing. Run it as
+``python -m scripts.benchmarks.realtime``.
 """
 
 from __future__ import annotations
@@ -31,15 +32,35 @@ from ticketd.domain.rooms import JoinRoom, LeaveRoom, join_room, leave_room
 from ticketd.domain.seats import BlockSeats, block_seats
 from ticketd.event_file.plan import EventPlan, RoomPlan, RowPlan, SeatPlan, SectionPlan, TierPlan, VenuePlan
 from ticketd.ids import new_id
-from ticketd.realtime.connection import Connection, Listener
+from ticketd.realtime.connection import Listener
 
 EVENT_ID = EventId(UUID("0190a0b0-0000-7000-8000-0000000000c0"))
 PARTITION = event_partition(EVENT_ID)
 RUNS = 5
 
 
+class Hearer:
+    """Takes whatever there is for one connection."""
+
+    def __init__(self, crowd: Crowd, listener: Listener) -> None:
+        self._crowd = crowd
+        self._connection = crowd.daemon.services.hub.connect(listener, self)
+        self._connection.subscribe(EVENT_ID)
+        self.has_news()
+
+    def has_news(self) -> None:
+        while self._connection.next_text() is not None:
+            self._crowd.count_one()
+
+    def recheck(self) -> int | None:
+        return None
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 class Crowd:
-    """Connections to one event, each with a task that takes whatever there is; ``told`` counts the messages."""
+    """Connections to one event; ``told`` counts the messages that were taken."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
@@ -47,17 +68,10 @@ class Crowd:
         self.wanted = 0
         self.all_told = trio.Event()
 
-    def connect(self, nursery: trio.Nursery, listener: Listener) -> None:
-        connection = self.daemon.services.hub.connect(listener, lambda: None)
-        connection.subscribe(EVENT_ID)
-        nursery.start_soon(self._take, connection)
-
-    async def _take(self, connection: Connection) -> None:
-        while True:
-            await connection.next_text()
-            self.told += 1
-            if self.told == self.wanted:
-                self.all_told.set()
+    def count_one(self) -> None:
+        self.told += 1
+        if self.told == self.wanted:
+            self.all_told.set()
 
     async def time_until(self, count: int, change: Callable[[], Awaitable[object]]) -> float:
         """Milliseconds of CPU from the change until so many more messages were taken."""
@@ -92,24 +106,20 @@ async def measure(folder: Path, listeners: int) -> None:
         await daemon.services.engine.submit(
             Command("put", event_command_partitions(EVENT_ID), lambda tx: put_event(tx, put))
         )
-        async with trio.open_nursery() as nursery:
-            seats = Crowd(daemon)
-            for number in range(listeners):
-                seats.connect(nursery, Listener(UserId(UUID(int=number))))
-            took = [await seats.time_until(listeners, partial(_block, daemon, run)) for run in range(RUNS)]
-            _print(f"{listeners:,} told of a section's seats", took, listeners)
-            nursery.cancel_scope.cancel()
+        crowd = Crowd(daemon)
+        hearers = [Hearer(crowd, Listener(UserId(UUID(int=number)))) for number in range(listeners)]
+        took = [await crowd.time_until(listeners, partial(_block, daemon, run)) for run in range(RUNS)]
+        _print(f"{listeners:,} told of a section's seats", took, listeners)
+        for hearer in hearers:
+            hearer.close()
         entries = await _join(daemon, listeners + RUNS + 1)
-        async with trio.open_nursery() as nursery:
-            queue = Crowd(daemon)
-            for number, entry_id in enumerate(entries[RUNS + 1 :]):
-                queue.connect(nursery, Listener(UserId(UUID(int=number)), EVENT_ID, entry_id))
-            took = [
-                await queue.time_until(listeners, partial(_leave, daemon, entries[1 + run]))
-                for run in range(RUNS)
-            ]
-            _print(f"{listeners:,} told of their own place", took, listeners)
-            nursery.cancel_scope.cancel()
+        for number, entry_id in enumerate(entries[RUNS + 1 :]):
+            Hearer(crowd, Listener(UserId(UUID(int=number)), EVENT_ID, entry_id))
+        took = [
+            await crowd.time_until(listeners, partial(_leave, daemon, entries[1 + run]))
+            for run in range(RUNS)
+        ]
+        _print(f"{listeners:,} told of their own place", took, listeners)
 
 
 def _print(what: str, took: list[float], listeners: int) -> None:

@@ -6,7 +6,7 @@ import base64
 import contextlib
 import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import trio
@@ -68,61 +68,72 @@ class Session:
     def __init__(self, app: SocketApp) -> None:
         self._app = app
         self._line: deque[bytes] = deque()
-        self._more = trio.Event()
+        self._on_news: Callable[[], None] | None = None
+        self._waits = False
         self.received: list[str] = []
         self.refused: list[MessageProblem] = []
         self.taken = 0
         self.closed = 0
         self.over = trio.Event()
         self.flood: bytes | None = None
-        self.ends: SessionEnds | None = None
+        self.ends: Exception | None = None
+
+    @property
+    def takes_messages(self) -> bool:
+        return not self._waits or self._app.is_gate_open
+
+    def listen(self, on_news: Callable[[], None]) -> None:
+        assert self._on_news is None
+        self._on_news = on_news
+
+    def tell(self) -> None:
+        """There may be news."""
+        if self._on_news is not None:
+            self._on_news()
 
     def say(self, message: bytes) -> None:
+        """Puts a message in line from outside."""
         self._line.append(message)
-        self._more.set()
+        self.tell()
 
-    async def receive(self, message: str) -> None:
-        await trio.sleep(0)
+    def receive(self, message: str) -> None:
+        assert self.takes_messages
         self.received.append(message)
         match message.partition(" "):
             case ("end", _, _):
-                self.say(b"last words")
+                self._line.append(b"last words")
                 raise SessionEnds(4000, "as asked")
             case ("end-later", _, _):
                 self.ends = SessionEnds(4001, "there is no more")
-                self._more.set()
             case ("fail", _, _):
                 raise ValueError("secret-token")
             case ("fail-later", _, _):
-                self.ends = ValueError("secret-token")  # type: ignore[assignment]  # whatever leaves a session
-                self._more.set()
+                self.ends = ValueError("secret-token")
             case ("wait", _, _):
-                await self._app.gate.wait()
+                self._waits = True
             case ("flood", _, size):
                 self.flood = b"x" * int(size)
-                self._more.set()
             case _:
-                self.say(message.encode())
+                self._line.append(message.encode())
 
     def refuse_message(self, problem: MessageProblem) -> None:
         self.refused.append(problem)
-        self.say(b"refused " + problem.name.encode())
+        self._line.append(b"refused " + problem.name.encode())
 
-    async def next_message(self) -> bytes:
-        while not self._line and self.flood is None:
+    def next_message(self) -> bytes | None:
+        if not self._line and self.flood is None:
             if self.ends is not None:
                 raise self.ends
-            self._more = trio.Event()
-            await self._more.wait()
-        await trio.sleep(0)
+            return None
         self.taken += 1
-        return self._line.popleft() if self._line else self.flood or b""
+        return self._line.popleft() if self._line else self.flood
 
-    def next_message_nowait(self) -> bytes | None:
+    def last_message(self) -> bytes | None:
         return self._line.popleft() if self._line else None
 
     def close(self) -> None:
         self.closed += 1
+        self._on_news = None
         self.over.set()
 
 
@@ -132,7 +143,7 @@ class SocketApp:
     def __init__(self) -> None:
         self.requests: list[UpgradeRequest] = []
         self.sessions: list[Session] = []
-        self.gate = trio.Event()
+        self.is_gate_open = False
         self.judging = trio.Event()
         self.judging.set()
 
@@ -149,6 +160,12 @@ class SocketApp:
         self.sessions.append(session)
         chosen = "ticketd.v1" if "ticketd.v1" in request.subprotocols else None
         return UpgradeAccepted(session=session, subprotocol=chosen, headers=(("x-request-id", "r"),))
+
+    def open_gate(self) -> None:
+        """Sessions that wait take messages again."""
+        self.is_gate_open = True
+        for session in self.sessions:
+            session.tell()
 
     @property
     def session(self) -> Session:
@@ -221,5 +238,5 @@ async def serving_sockets(limits: FrontLimits = LIMITS) -> AsyncIterator[ServedS
     app = SocketApp()
     async with serving(App(), limits, websocket_app=app) as served:
         yield ServedSockets(served, app)
-        app.gate.set()
+        app.open_gate()
     assert [session.closed for session in app.sessions] == [1] * len(app.sessions)

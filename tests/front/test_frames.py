@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+
 import pytest
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import CloseConnection, Ping, Pong, TextMessage
 
 from tests.front.raw_websocket import (
     BINARY,
@@ -24,6 +29,7 @@ from ticketd.front.frames import (
     Pinged,
     Ponged,
     Text,
+    close_frame,
     text_frame,
 )
 
@@ -181,9 +187,81 @@ def test_close_after_a_close_says_the_same_or_nothing() -> None:
     for payload, code in ((close_payload(3000), 3000), (b"", 1005)):
         frames = Frames(LARGEST)
         assert list(frames.feed(frame(CLOSE, payload))) == [Closed(code)]
-        assert frames.close(code, "") == frame(CLOSE, payload, masked=False)
+        assert close_frame(code) == frame(CLOSE, payload, masked=False)
 
 
 def test_reason_too_long_is_cut_between_letters() -> None:
-    found = Frames(LARGEST).close(1008, "é" * 70)
+    found = close_frame(1008, "é" * 70)
     assert found == frame(CLOSE, close_payload(1008, "é".encode() * 61), masked=False)
+
+
+class Oracle:
+    """What wsproto reads, in our words. It knows no bounds, and finds bad UTF-8 before the message's end."""
+
+    def __init__(self) -> None:
+        self._connection = Connection(ConnectionType.SERVER)
+        self._text = ""
+
+    def read(self, sent: bytes) -> list[Incoming]:
+        found: list[Incoming] = []
+        self._connection.receive_data(sent)
+        for event in self._connection.events():
+            match event:
+                case TextMessage():
+                    self._text += event.data
+                    if event.message_finished:
+                        found.append(Text(self._text))
+                        self._text = ""
+                case Ping():
+                    found.append(Pinged(bytes(event.payload)))
+                case Pong():
+                    found.append(Ponged(bytes(event.payload)))
+                case CloseConnection() if self._connection.state is ConnectionState.OPEN:
+                    return [*found, Fault(event.code, "")]
+                case CloseConnection():
+                    return [*found, Closed(event.code)]
+        return found
+
+
+def random_frames(chance: random.Random) -> bytes:
+    """Frames, most of which are good; some messages in fragments, some bytes spoiled."""
+    sent = bytearray()
+    for _ in range(chance.randint(1, 12)):
+        text = "".join(chance.choices("aé€😀", k=chance.choice((0, 1, 5, 31, 60, 100)))).encode()
+        match chance.randrange(6):
+            case 0:
+                sent += frame(chance.choice((PING, PONG)), text[:125])
+            case 1:
+                cut = chance.randint(0, len(text))
+                sent += (
+                    frame(TEXT, text[:cut], fin=False) + frame(PING, b"p") + frame(CONTINUATION, text[cut:])
+                )
+            case 2 if chance.random() < 0.3:
+                payload = chance.randrange(990, 5010).to_bytes(2, "big") + text[:100]
+                sent += frame(CLOSE, payload[: chance.choice((0, 1, 2, len(payload)))])
+            case _:
+                sent += frame(TEXT, text)
+    if chance.random() < 0.5:
+        sent[chance.randrange(len(sent))] ^= 1 << chance.randrange(8)
+    return bytes(sent)
+
+
+def test_what_is_read_is_what_another_reader_reads() -> None:
+    kinds: Counter[type] = Counter()
+    for seed in range(1500):
+        chance = random.Random(seed)
+        sent = random_frames(chance)
+        ours, theirs = read(sent, chance.choice((None, 1, 7))), Oracle().read(sent)
+        last = theirs[-1] if theirs else None
+        if isinstance(last, Fault):
+            # Which of two faults comes first may differ, and so where bad UTF-8 is noticed.
+            theirs.pop()
+            assert ours[: len(theirs)] == theirs, seed
+            if last.code != 1007 and len(ours) > len(theirs):
+                assert isinstance(ours[-1], Fault), seed
+        elif ours != theirs:
+            # Ours has bounds, and reads no binary.
+            assert isinstance(ours[-1], Fault), seed
+            assert ours[-1].code in {1003, 1009}, seed
+        kinds.update(type(one) for one in ours)
+    assert all(kinds[kind] > 50 for kind in (Text, Pinged, Ponged, Closed, Fault)), kinds

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+from collections import Counter
 
 import msgspec
 import pytest
@@ -19,6 +21,7 @@ from tests.front.raw_websocket import (
     PONG,
     TEXT,
     RawSocket,
+    Session,
     close_payload,
     frame,
     frame_header,
@@ -26,8 +29,13 @@ from tests.front.raw_websocket import (
     upgrade,
 )
 from tests.front.test_frames import MALFORMED
-from ticketd.front.websocket_app import MessageProblem
-from ticketd.front.websocket_lane import CLOSE_SECONDS
+from ticketd.front.app_tasks import AppTasks
+from ticketd.front.heads import Head
+from ticketd.front.http11 import PlainHttp11
+from ticketd.front.intake import Intake
+from ticketd.front.upgrade import UpgradeHead
+from ticketd.front.websocket_app import MessageProblem, SessionEnds, UpgradeRequest
+from ticketd.front.websocket_lane import CLOSE_SECONDS, FRAMES_A_TURN, MESSAGES_A_TURN
 
 
 class TestTalking:
@@ -109,6 +117,14 @@ class TestClosing:
             assert (texts, heard[0], heard[1][:2]) == (expected, CLOSE, close_payload(code))
             await client.say(CLOSE, heard[1])
             assert await client.read_rest() == b""
+
+    async def test_close_that_came_behind_the_last_message_is_not_waited_for_again(
+        self, mock_clock: MockClock
+    ) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.send(frame(TEXT, b"end") + frame(PING) + frame(CLOSE, close_payload(1000)))
+            assert await client.expect_close(4000) == [b"last words"]
 
     @pytest.mark.parametrize("ask", [b"fail", b"fail-later"])
     async def test_session_that_fails_is_1011_and_its_words_are_not_logged(
@@ -208,6 +224,155 @@ class TestClosing:
         assert not [entry for entry in logs if entry["log_level"] == "error"]
 
 
+class TestWhatIsKept:
+    @pytest.mark.parametrize("front", ["fast", "hypercorn"], indirect=True)
+    async def test_silent_websocket_has_one_task_and_nothing_of_its_request(self, front: str) -> None:
+        count = 20
+        async with serving_sockets() as sockets:
+            await wait_all_tasks_blocked()
+            before = trio.lowlevel.current_statistics().tasks_living
+            for number in range(count):
+                client = await sockets.open()
+                await client.echo(b"hello %d" % number)
+            await wait_all_tasks_blocked()
+            assert trio.lowlevel.current_statistics().tasks_living == before + count
+            sockets.app.requests.clear()
+            gc.collect()
+            of_requests = (UpgradeHead, UpgradeRequest, Head, Intake, PlainHttp11, AppTasks)
+            assert [one for one in gc.get_objects() if isinstance(one, of_requests)] == []
+
+    async def test_socket_that_has_room_again_has_one_task_again(self) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.echo(b"hello")
+            await wait_all_tasks_blocked()
+            quiet = trio.lowlevel.current_statistics().tasks_living
+            large = b"x" * 4_000_000
+            sockets.app.session.say(large)
+            await wait_all_tasks_blocked(0.01)
+            assert trio.lowlevel.current_statistics().tasks_living == quiet + 1
+            await client.say(PING, b"there?")
+            assert await client.hear() == (TEXT, large)
+            assert await client.hear() == (PONG, b"there?")
+            await wait_all_tasks_blocked(0.01)
+            assert trio.lowlevel.current_statistics().tasks_living == quiet
+
+
+class TestTurns:
+    async def test_session_that_has_much_to_say_lets_others_have_their_turn(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        turns = 0
+        messages: Counter[int] = Counter()
+
+        async def count_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await trio.sleep(0)
+
+        def say(session: Session) -> bytes | None:
+            messages[turns] += 1
+            return b"x" if messages.total() <= 1000 else None
+
+        monkeypatch.setattr(Session, "next_message", say)
+        async with serving_sockets() as sockets, trio.open_nursery() as nursery:
+            nursery.start_soon(count_turns)
+            client = await sockets.open()
+            for _ in range(1000):
+                assert await client.hear() == (TEXT, b"x")
+            nursery.cancel_scope.cancel()
+        assert max(messages.values()) <= 2 * MESSAGES_A_TURN
+
+    async def test_client_that_says_much_at_once_lets_others_have_their_turn(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        turns = 0
+        messages: Counter[int] = Counter()
+
+        async def count_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await trio.sleep(0)
+
+        def receive(session: Session, message: str) -> None:
+            messages[turns] += 1
+
+        monkeypatch.setattr(Session, "receive", receive)
+        async with serving_sockets() as sockets, trio.open_nursery() as nursery:
+            nursery.start_soon(count_turns)
+            client = await sockets.open()
+            await client.send(frame(TEXT) * 1000)
+            while messages.total() < 1000:  # noqa: ASYNC110  # it is done in turns
+                await trio.sleep(0)
+            nursery.cancel_scope.cancel()
+        assert max(messages.values()) <= 2 * FRAMES_A_TURN
+
+    async def test_who_does_not_read_and_is_not_listened_to_is_heard_in_order_later(self) -> None:
+        large = b"x" * 4_000_000
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.say(TEXT, b"wait")
+            await wait_all_tasks_blocked(0.01)
+            session = sockets.app.session
+            session.say(large)
+            for said in (b"next", b"later"):
+                await client.say(TEXT, said)
+                await wait_all_tasks_blocked(0.01)
+            assert session.received == ["wait"]
+            sockets.app.open_gate()
+            assert [(await client.hear())[1] for _ in range(3)] == [large, b"next", b"later"]
+
+
+class TestNewsFromOutside:
+    """The hub's task sends for all: nothing that becomes of one may reach it."""
+
+    async def test_session_that_fails_ends_alone(self, mock_clock: MockClock) -> None:
+        with capture_logs() as logs:
+            async with serving_sockets() as sockets:
+                client, other = await sockets.open(), await sockets.open()
+                await client.echo(b"hello")
+                await other.echo(b"hello")
+                failing, well = sockets.app.sessions
+                failing.ends = ValueError("secret-token")
+                for session in (failing, well):
+                    session.say(b"news")
+                assert [await one.hear() for one in (client, other)] == [(TEXT, b"news")] * 2
+                failing.tell()
+                heard = await client.hear()
+                assert (heard[0], heard[1][:2]) == (CLOSE, close_payload(1011))
+                await client.say(CLOSE, heard[1])
+                assert await client.read_rest() == b""
+                await other.echo(b"still here")
+        assert "front.session_failed" in [entry["event"] for entry in logs]
+        assert "secret" not in repr(logs)
+
+    async def test_client_that_is_gone(self) -> None:
+        async with serving_sockets() as sockets:
+            client, other = await sockets.open(), await sockets.open()
+            await other.echo(b"hello")
+            client.reset()
+            # Before the connection's own task has seen it.
+            for _ in range(3):
+                for session in sockets.app.sessions:
+                    session.say(b"news")
+            assert [await other.hear() for _ in range(3)] == [(TEXT, b"news")] * 3
+            await sockets.app.sessions[0].over.wait()
+
+    async def test_what_is_told_after_the_end_is_not_sent(self, mock_clock: MockClock) -> None:
+        async with serving_sockets() as sockets:
+            client = await sockets.open()
+            await client.echo(b"hello")
+            session = sockets.app.session
+            session.ends = SessionEnds(4002, "over")
+            session.tell()
+            session.flood = b"too late"
+            session.tell()
+            assert (await client.hear())[0] == CLOSE
+            await client.close()
+
+
 class TestStopping:
     async def test_it_is_1001(self) -> None:
         async with serving_sockets() as sockets:
@@ -228,7 +393,7 @@ class TestStopping:
             async with serving_sockets(limits) as sockets:
                 for ask in (b"flood 200", b"flood 300000", b"wait", b"hello"):
                     client = await sockets.open()
-                    await client.say(TEXT, ask)
+                    await client.send(frame(TEXT, ask) + frame(TEXT, b"next"))
                 await wait_all_tasks_blocked()
                 sockets.served.stop.set()
                 await wait_all_tasks_blocked()
@@ -294,7 +459,7 @@ async def test_others_are_served_while_some_misbehave() -> None:
         bad: list[RawSocket] = []
         for sent in (
             frame(TEXT, b"flood 200"),
-            frame(TEXT, b"wait"),
+            frame(TEXT, b"wait") + frame(TEXT, b"next"),
             frame(TEXT, b"a")[:3],
             frame(PING, b"p" * 125) * 2000,
         ):

@@ -19,7 +19,6 @@ from tests.front.raw_websocket import (
     frame,
     serving_sockets,
 )
-from ticketd.front.outflow import Outflow
 
 TIMED = msgspec.structs.replace(
     LIMITS, ping_seconds=2, pong_timeout_seconds=3, stalled_seconds=6, body_timeout_seconds=4
@@ -79,9 +78,11 @@ class TestPings:
             client = await sockets.open()
             await pass_time(mock_clock, 2)
             _, payload = await client.hear()
-            await client.send(frame(TEXT, b"wait") + frame(PONG, payload))
+            await client.send(frame(TEXT, b"wait") + frame(TEXT, b"next") + frame(PONG, payload))
             await pass_time(mock_clock, 4)
-            sockets.app.gate.set()
+            assert sockets.app.session.received == ["wait"]
+            sockets.app.open_gate()
+            assert await client.hear() == (TEXT, b"next")
             await client.echo(b"hello")
 
 
@@ -166,7 +167,8 @@ class TestReadersThatReadNothing:
         self, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         room = trio.Event()
-        monkeypatch.setattr(Outflow, "wait_for_room", lambda outflow: room.wait())
+        monkeypatch.setattr("ticketd.front.outflow.has_room", lambda sock: room.is_set())
+        monkeypatch.setattr("ticketd.front.websocket_lane.wait_for_room", lambda sock: room.wait())
         async with serving_sockets(UNPINGED) as sockets:
             client = await sockets.open()
             await client.say(TEXT, b"hello")

@@ -23,13 +23,36 @@ class Socket:
         self.session = session
         self.accepted = accepted
         self.seqs: list[int] = []
+        self._news = trio.Event()
+        session.listen(self._hear_of_news)
+
+    def _hear_of_news(self) -> None:
+        self._news.set()
 
     async def say(self, **message: object) -> None:
-        await self.session.receive(json.dumps(message))
+        await self.say_text(json.dumps(message))
+
+    async def say_text(self, text: str) -> None:
+        """Says a text once the session takes it."""
+        while not self.session.takes_messages:
+            await self._next_news()
+        self.session.receive(text)
 
     async def take(self) -> dict[str, Any]:
         """The next message, waited for."""
-        return self._read(await self.session.next_message())
+        return self.read(await self.next_text())
+
+    async def next_text(self) -> bytes:
+        """The text of the next message, waited for."""
+        while (text := self.session.next_message()) is None:
+            await self._next_news()
+        # As after a front's taking: there may be room for another answer.
+        self._news.set()
+        return text
+
+    async def _next_news(self) -> None:
+        self._news = trio.Event()
+        await self._news.wait()
 
     async def take_all(self) -> list[dict[str, Any]]:
         """What can be had without time passing, as an eager reader gets it; all tasks come to rest before."""
@@ -61,7 +84,7 @@ class Socket:
     def close(self) -> None:
         self.session.close()
 
-    def _read(self, text: bytes) -> dict[str, Any]:
+    def read(self, text: bytes) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(text)
         self.seqs.append(message["seq"])
         assert self.seqs == list(range(1, len(self.seqs) + 1)), "seq has a gap"

@@ -22,7 +22,7 @@ from tests.support.daemon import open_daemon
 from tests.support.tokens import mint
 from ticketd.credentials.keyring import TokenKind
 from ticketd.front.websocket_app import MessageProblem, SessionEnds
-from ticketd.realtime.connection import SUBSCRIPTIONS_MAX
+from ticketd.realtime.connection import SUBSCRIPTIONS_MAX, Connection, Listener, Speaker
 from ticketd.realtime.outbox import ANSWERS_MAX, LINE_MAX
 from ticketd.realtime.updates import OrderChanged
 
@@ -162,7 +162,7 @@ async def test_so_many_subscriptions_and_no_more(tmp_path: Path) -> None:
 async def test_json_that_is_no_message_is_refused_and_the_session_goes_on(tmp_path: Path, text: str) -> None:
     async with open_sale(tmp_path) as stage:
         socket = await open_user(stage)
-        await socket.session.receive(text)
+        socket.session.receive(text)
         assert code_of(await socket.take()) == "INVALID_REQUEST"
         await socket.say(type="ping")
         assert (await socket.take())["type"] == "pong"
@@ -175,9 +175,9 @@ async def test_what_is_not_json_ends_the_session(tmp_path: Path, text: str) -> N
     async with open_sale(tmp_path) as stage:
         socket = await open_user(stage)
         with pytest.raises(SessionEnds) as ends:
-            await socket.session.receive(text)
+            socket.session.receive(text)
         assert ends.value.code == 1003
-        left = socket.session.next_message_nowait()
+        left = socket.session.last_message()
         assert left is not None
         assert code_of(json.loads(left)) == "INVALID_REQUEST"
 
@@ -190,10 +190,10 @@ async def test_a_message_that_could_not_be_taken(tmp_path: Path, problem: Messag
     async with open_sale(tmp_path) as stage:
         socket = await open_user(stage)
         socket.session.refuse_message(problem)
-        left = socket.session.next_message_nowait()
+        left = socket.session.last_message()
         assert left is not None
         assert code_of(json.loads(left)) == code
-        assert socket.session.next_message_nowait() is None
+        assert socket.session.last_message() is None
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -238,12 +238,28 @@ async def test_who_does_not_read_is_not_listened_to(autojump_clock: MockClock, t
         assert said == 3 * ANSWERS_MAX
 
 
+def connections_of(stage: SaleStage, monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
+    """The hub's side of all sessions that are opened from now on."""
+    made: list[Connection] = []
+    connect = stage.daemon.services.hub.connect
+
+    def connect_and_note(listener: Listener, speaker: Speaker, ends_at_ms: int | None = None) -> Connection:
+        made.append(connect(listener, speaker, ends_at_ms))
+        return made[-1]
+
+    monkeypatch.setattr(stage.daemon.services.hub, "connect", connect_and_note)
+    return made
+
+
 @pytest.mark.parametrize("orders", [LINE_MAX, LINE_MAX + 1])
-async def test_who_cannot_be_told_everything_is_sent_away(tmp_path: Path, orders: int) -> None:
+async def test_who_cannot_be_told_everything_is_sent_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orders: int
+) -> None:
     async with open_sale(tmp_path) as stage:
+        connections = connections_of(stage, monkeypatch)
         socket = await open_user(stage)
         for number in range(orders):
-            socket.session._connection.put(
+            connections[0].put(
                 OrderChanged(
                     event_id=EVENT_ID,
                     order_id=OrderId(UUID(int=number)),
@@ -253,7 +269,7 @@ async def test_who_cannot_be_told_everything_is_sent_away(tmp_path: Path, orders
                 )
             )
         if orders > LINE_MAX:
-            assert socket.session.next_message_nowait() is None
+            assert socket.session.last_message() is None
             with pytest.raises(SessionEnds) as ends:
                 await socket.take()
             assert ends.value.code == 1013
@@ -268,11 +284,12 @@ async def test_a_failure_here_ends_the_session_alone(tmp_path: Path, monkeypatch
         def fail(*_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(stage.daemon.services.hub, "begin", fail)
-        assert code_of(await socket.subscribe(EVENT_ID)) == "INTERNAL_ERROR"
-        monkeypatch.setattr(socket.session._connection, "_next", fail)
+        with monkeypatch.context() as patch:
+            patch.setattr(stage.daemon.services.hub, "begin", fail)
+            assert code_of(await socket.subscribe(EVENT_ID)) == "INTERNAL_ERROR"
+        monkeypatch.setattr(stage.daemon.services.hub, "seats_snapshot", fail)
         with pytest.raises(SessionEnds) as ends:
-            await socket.take()
+            await socket.subscribe(EVENT_ID)
         assert ends.value.code == 1011
 
 

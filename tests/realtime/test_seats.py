@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from handlers.wire.realtime import encode_update
 from storage.engine import Command
 from storage.schema.ids import EventId
 from storage.schema.layout import COUNTS, SECTIONS, event_partition
@@ -22,6 +23,20 @@ from tests.support.tokens import mint
 from ticketd.credentials.keyring import TokenKind
 from ticketd.domain.events import DeleteEvent, delete_event, event_command_partitions
 from ticketd.domain.seats import BlockSeats, unblock_seats
+from ticketd.realtime.updates import Update
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[Update]:
+    """All updates that a daemon writes that is opened after this."""
+    found: list[Update] = []
+
+    def encode(update: Update, now_ms: int) -> bytes:
+        found.append(update)
+        return encode_update(update, now_ms)
+
+    monkeypatch.setattr("ticketd.app.encode_update", encode)
+    return found
 
 
 async def open_user(stage: SaleStage, user: int = 1) -> Socket:
@@ -130,19 +145,11 @@ async def test_a_slow_reader_gets_the_newest_of_each_section(
 
 
 async def test_what_is_told_is_written_once_for_all(
-    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, tmp_path: Path, written: list[Update]
 ) -> None:
     async with open_sale(tmp_path) as stage:
         sockets = [await listen(stage, user) for user in range(50)]
-        sections = stage.daemon.services.hub._feeds[EVENT_ID].sections
-        written: list[object] = []
-        plainly = sections._encode
-
-        def count(update: Any, now_ms: int) -> bytes:
-            written.append(update)
-            return plainly(update, now_ms)
-
-        monkeypatch.setattr(sections, "_encode", count)
+        written.clear()
         await stage.block("Floor/A/1")
         for socket in sockets:
             assert free(await socket.take_all()) == [("Floor", 11)]
@@ -150,12 +157,12 @@ async def test_what_is_told_is_written_once_for_all(
 
 
 async def test_an_event_that_nobody_listens_to_costs_nothing(
-    autojump_clock: MockClock, tmp_path: Path
+    autojump_clock: MockClock, tmp_path: Path, written: list[Update]
 ) -> None:
     async with open_sale(tmp_path) as stage:
-        hub = stage.daemon.services.hub
         await stage.block("Floor/A/1")
-        assert (hub.feed_count, len(hub._noticed)) == (0, 0)
+        await trio.sleep(1)
+        assert (stage.daemon.services.hub.feed_count, written) == (0, [])
 
 
 # --- events that change ---------------------------------------------------------------------------------------------
@@ -229,6 +236,8 @@ class Hearsay:
     def __init__(self, socket: Socket) -> None:
         self.socket = socket
         self.believed: dict[str, dict[str, int]] = {}
+        self.wanted: set[str] = set()
+        """The events that were subscribed to last, and not given up since."""
 
     def hear(self, message: dict[str, Any]) -> None:
         event_id = message["event_id"]
@@ -243,10 +252,10 @@ class Hearsay:
     async def hear_some(self, count: int) -> None:
         await trio.testing.wait_all_tasks_blocked()
         for _ in range(count):
-            text = self.socket.session.next_message_nowait()
+            text = self.socket.session.next_message()
             if text is None:
                 return
-            self.hear(self.socket._read(text))
+            self.hear(self.socket.read(text))
 
 
 class Stir:
@@ -273,16 +282,18 @@ class Stir:
         await self.chance.choices(steps, (4, 1, 4, 2, 2, 3))[0]()
         for person in self.people:
             # So that nobody is kept waiting with an answer.
-            while not person.socket.session._connection._outbox.takes_questions:
+            while not person.socket.session.takes_messages:
                 await person.hear_some(1)
 
     async def subscribe(self) -> None:
-        event_id = self.chance.choice(self.events)
-        await self.chance.choice(self.people).socket.say(type="subscribe", event_id=str(event_id))
+        person, event_text = self.chance.choice(self.people), str(self.chance.choice(self.events))
+        await person.socket.say(type="subscribe", event_id=event_text)
+        person.wanted.add(event_text)
 
     async def unsubscribe(self) -> None:
-        event_id = self.chance.choice(self.events)
-        await self.chance.choice(self.people).socket.say(type="unsubscribe", event_id=str(event_id))
+        person, event_text = self.chance.choice(self.people), str(self.chance.choice(self.events))
+        await person.socket.say(type="unsubscribe", event_id=event_text)
+        person.wanted.discard(event_text)
 
     async def reserve(self) -> None:
         user, event_id = self.chance.choice((1, 2)), self.chance.choice(self.events)
@@ -319,6 +330,5 @@ async def test_when_the_dust_settles_everybody_believes_what_is_true(
             for event_text, believed in person.believed.items():
                 assert believed == counts_in_store(stage, EventId(UUID(event_text)))
                 listening += 1
-            subscribed = person.socket.session._connection.subscriptions
-            assert set(person.believed) == {str(event_id) for event_id in subscribed}
+            assert set(person.believed) == person.wanted
         assert listening

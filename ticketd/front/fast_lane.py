@@ -73,7 +73,10 @@ class FastLane:
         """Serves ``connection`` until it ends, a WebSocket that it becomes included."""
         upgrade = await _Conversation(connection, self).run()
         if upgrade is not None and self._websocket_lane is not None:
-            await self._websocket_lane(connection, upgrade)
+            websocket = self._websocket_lane(connection, upgrade)
+            # It lives long, and in thousands: nothing of the request is kept alive by this frame.
+            del upgrade
+            await websocket
 
 
 class _Conversation:

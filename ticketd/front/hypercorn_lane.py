@@ -42,6 +42,15 @@ class HypercornLane:
 
         A connection that becomes a WebSocket is served to its end by the lane for these, if there is one.
         """
+        upgrade = await self._serve_http(connection)
+        if upgrade is not None and self._websocket_lane is not None:
+            websocket = self._websocket_lane(connection, upgrade)
+            # It lives long, and in thousands: nothing of the request is kept alive by this frame.
+            del upgrade
+            await websocket
+
+    async def _serve_http(self, connection: Connection) -> UpgradeHead | None:
+        """Serves requests to the last one, or to one that asks for a WebSocket, which is returned."""
         async with AppTasks(connection) as tasks:
             protocol = PlainHttp11(
                 self._app,
@@ -55,9 +64,7 @@ class HypercornLane:
                 _not_connected,
             )
             protocol.takes_upgrades = self._websocket_lane is not None
-            upgrade = await _Conversation(connection, protocol).run()
-        if upgrade is not None and self._websocket_lane is not None:
-            await self._websocket_lane(connection, upgrade)
+            return await _Conversation(connection, protocol).run()
 
 
 async def _not_connected(event: Event) -> None:

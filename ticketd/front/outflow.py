@@ -1,25 +1,18 @@
 """What goes out on a WebSocket: whole frames, one after the other, and how it shows that a peer takes none.
 
-What is true here: frames are never mixed, and one that was begun is either finished or the connection is broken; each
-caller waits for its own frame, so no more are in line than there are callers; the kernel is given little that the peer
-has no room for. What is in the frames does not belong here.
+What is true here: a frame is given to the socket at once, or the rest of it is kept and goes first; nothing waits but
+``finish``; the kernel is given little that the peer has no room for. What is in the frames, and how many may be kept,
+does not belong here.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
+import math
 import socket
-import struct
-import termios
-from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final
 
-import trio
-
-from ticketd.front.connections import Connection
 from ticketd.front.faults import PeerGone
+from ticketd.front.sockets import has_room, send_nowait, set_low_water, untaken_bytes, wait_for_room
 
 LOW_WATER_BYTES: Final = 16 * 1024
 """Of what is not sent yet, what the kernel takes before a socket counts as full. (It may take the rest of a segment
@@ -29,80 +22,86 @@ _NO_LOW_WATER: Final = 2**31 - 1
 _LOOKS: Final = 6
 """How often, in the time after which a peer counts as stalled, it is looked at whether it took something."""
 
-_T = TypeVar("_T")
-
-
-class Stalled(Exception):
-    """The peer has taken nothing for too long."""
-
 
 class Outflow:
-    """The sending side of one connection; its tasks share it."""
+    """The sending side of one connection. Times are Trio's, in seconds."""
 
-    def __init__(self, connection: Connection, stalled_seconds: float) -> None:
-        self._connection = connection
-        self._stream = connection.stream
+    __slots__ = ("_kept", "_look_at", "_look_seconds", "_quiet_looks", "_socket", "_untaken")
+
+    def __init__(self, sock: socket.socket, stalled_seconds: float) -> None:
+        self._socket = sock
+        self._kept = b""
         self._look_seconds = stalled_seconds / _LOOKS
-        self._line: deque[memoryview] = deque()
-        self._lock = trio.Lock()
-        self._set_low_water(LOW_WATER_BYTES)
+        self._look_at = math.inf
+        self._quiet_looks = 0
+        self._untaken = 0
+        set_low_water(sock, LOW_WATER_BYTES)
 
     @property
     def begun(self) -> bool:
-        """Something is in line still, of which the peer may have a part."""
-        return bool(self._line)
+        """Something was not taken yet, of which the peer may have a part."""
+        return bool(self._kept)
 
-    async def wait_for_room(self) -> None:
-        """Waits until the socket can take a frame. Raises ``Stalled``, ``PeerGone``."""
-        async with self._lock:
-            await self._watched(self._stream.wait_send_all_might_not_block)
+    @property
+    def look_at(self) -> float:
+        """When to ``look`` next; never while there is room."""
+        return self._look_at
 
-    async def send(self, frame: bytes) -> None:
-        """Sends a frame after those in line. Raises ``Stalled``, ``PeerGone``.
+    def has_room(self) -> bool:
+        """Whether the socket can take another frame; nothing is kept then. Raises ``PeerGone``."""
+        if self._kept:
+            self._push()
+        if self._kept or not has_room(self._socket):
+            return False
+        self._look_at = math.inf
+        return True
 
-        A cancelled call leaves in line what was not sent of it; the next call sends that first.
-        """
-        self._line.append(memoryview(frame))
-        await self.send_line()
+    def send(self, frame: bytes) -> None:
+        """Sends a frame after what is kept, and keeps what the socket does not take. Raises ``PeerGone``."""
+        if self._kept:
+            self._kept += frame
+        elif (taken := self._give(frame)) < len(frame):
+            self._kept = frame[taken:]
 
-    async def send_line(self) -> None:
-        """Sends what is in line. Raises ``Stalled``, ``PeerGone``."""
-        async with self._lock:
-            while self._line:
-                sent = await self._watched(self._send_some)
-                self._line[0] = self._line[0][sent:]
-                if not self._line[0]:
-                    self._line.popleft()
+    def watch(self, now: float) -> None:
+        """There is no room, and somebody who wants some: from now on the peer is watched."""
+        if self._look_at == math.inf:
+            self._quiet_looks = 0
+            self._watch_on(now)
+
+    def look(self, now: float) -> bool:
+        """Looks whether the peer took something since the last look. False: it has not for all of the time."""
+        quiet = self._untaken_now() >= self._untaken
+        self._quiet_looks = self._quiet_looks + 1 if quiet else 0
+        self._watch_on(now)
+        return self._quiet_looks < _LOOKS
 
     def open_wide(self) -> None:
         """Lets the kernel take more than a peer that reads has room for: for the frames that end a connection."""
-        self._set_low_water(_NO_LOW_WATER)
+        set_low_water(self._socket, _NO_LOW_WATER)
 
-    async def _send_some(self) -> int:
-        return await self._stream.socket.send(self._line[0])
+    async def finish(self) -> None:
+        """Waits until nothing is kept, however long that takes. Raises ``PeerGone``."""
+        while self._kept:
+            await wait_for_room(self._socket)
+            self._push()
 
-    async def _watched(self, operation: Callable[[], Awaitable[_T]]) -> _T:
-        quiet_looks = 0
-        while quiet_looks < _LOOKS:
-            before = self._untaken_bytes()
-            try:
-                with trio.move_on_after(self._look_seconds):
-                    return await operation()
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-                raise PeerGone from None
-            quiet_looks = quiet_looks + 1 if self._untaken_bytes() >= before else 0
-        raise Stalled
+    def _push(self) -> None:
+        if taken := self._give(self._kept):
+            self._kept = self._kept[taken:]
 
-    def _untaken_bytes(self) -> int:
-        """What the kernel holds that the peer's has not acknowledged."""
+    def _give(self, data: bytes) -> int:
         try:
-            (found,) = struct.unpack(
-                "i", fcntl.ioctl(self._stream.socket.fileno(), termios.TIOCOUTQ, bytes(4))
-            )
+            return send_nowait(self._socket, data)
+        except OSError:
+            raise PeerGone from None
+
+    def _untaken_now(self) -> int:
+        try:
+            return untaken_bytes(self._socket)
         except OSError:  # Closed meanwhile.
             return 0
-        return int(found)
 
-    def _set_low_water(self, count: int) -> None:
-        with contextlib.suppress(OSError):  # A Unix socket has none, nor such a deep buffer.
-            self._stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, count)
+    def _watch_on(self, now: float) -> None:
+        self._look_at = now + self._look_seconds
+        self._untaken = self._untaken_now()

@@ -7,7 +7,12 @@ full. Whoever writes a great deal without reading gives way by itself.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import select
 import socket
+import struct
+import termios
 
 import trio
 
@@ -27,6 +32,19 @@ async def wait_for_bytes(sock: socket.socket) -> bytes:
             continue
 
 
+async def wait_until_readable(sock: socket.socket) -> None:
+    """Waits until there is something to read, if only the end. Raises as ``wait_for_bytes``."""
+    await trio.lowlevel.wait_readable(sock)
+
+
+def read_nowait(sock: socket.socket, most_bytes: int) -> bytes | None:
+    """What has come in; none at the end of it, None if there is nothing yet. Raises OSError."""
+    try:
+        return sock.recv(most_bytes)
+    except (BlockingIOError, InterruptedError):
+        return None
+
+
 async def wait_for_room(sock: socket.socket) -> None:
     """Waits until something more can be sent. Raises as ``wait_for_bytes``."""
     await trio.lowlevel.wait_writable(sock)
@@ -38,6 +56,25 @@ def send_nowait(sock: socket.socket, data: bytes | memoryview) -> int:
         return sock.send(data)
     except (BlockingIOError, InterruptedError):
         return 0
+
+
+def has_room(sock: socket.socket) -> bool:
+    """Whether something more can be sent, or the peer is gone."""
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def untaken_bytes(sock: socket.socket) -> int:
+    """What the kernel holds that the peer's has not acknowledged. Raises OSError."""
+    (found,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+    return int(found)
+
+
+def set_low_water(sock: socket.socket, count: int) -> None:
+    """How much that is not sent yet the kernel takes before the socket counts as full."""
+    with contextlib.suppress(OSError):  # A Unix socket has none, nor such a deep buffer.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, count)
 
 
 async def heed_cancellation() -> None:

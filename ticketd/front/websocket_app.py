@@ -6,7 +6,7 @@ object for all connections; a session is one connection's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -64,23 +64,33 @@ class SessionEnds(Exception):
 
 
 class WebSocketSession(Protocol):
-    """One connection's conversation. All calls come from the event loop; ``receive`` is never called twice at once."""
+    """One connection's conversation. All calls come from the event loop, and none of them waits: the front has one task
+    for a connection, which must be there for whatever else comes in."""
 
-    async def receive(self, message: str) -> None:
+    @property
+    def takes_messages(self) -> bool:
+        """Whether ``receive`` may be called. When that becomes true again, ``on_news`` is called."""
+
+    def listen(self, on_news: Callable[[], None]) -> None:
+        """Called once, at the beginning. ``on_news`` is to be called when ``next_message`` may have something, though
+        not within a call of the session; it may call the session, and raises nothing."""
+
+    def receive(self, message: str) -> None:
         """Takes in one whole text message. Raises SessionEnds."""
 
     def refuse_message(self, problem: MessageProblem) -> None:
         """Puts the error in line that tells the client of a message that could not be taken; the front then closes."""
 
-    async def next_message(self) -> bytes:
-        """Waits for the next text message to send (UTF-8). Asked only when the socket can take one, so that what the
-        session puts off until then is as new as can be. Raises SessionEnds when there is none any more."""
+    def next_message(self) -> bytes | None:
+        """The next text message to send (UTF-8), None if there is nothing now. Asked only when the socket can take one,
+        so that what the session puts off until then is as new as can be. Raises SessionEnds when there is none any
+        more."""
 
-    def next_message_nowait(self) -> bytes | None:
+    def last_message(self) -> bytes | None:
         """A message that is in line already, None if there is none: what is sent before the connection is closed."""
 
     def close(self) -> None:
-        """The connection is over, however it ended. Called exactly once; never blocks."""
+        """The connection is over, however it ended. Called exactly once; ``on_news`` is not called any more."""
 
 
 class WebSocketApp(Protocol):

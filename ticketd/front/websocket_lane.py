@@ -1,30 +1,43 @@
 """Serving one connection as a WebSocket, from its upgrade to the end of the socket.
 
-    connection ─ reader     frames → session.receive; the only one that reads
-               ├ writer     session.next_message → frames, once the socket can take one
-               └ keeper     pongs, and our pings with the time for theirs
+    news (whoever has some) ─┐
+    frames that came in      ├─ session ─ frames ─ socket
+    time, room in the socket ┘
 
-What is true here: whichever of the three ends first says why, the others are cancelled, and one task alone closes; all
-that waits for the peer has a deadline; a connection holds one message of each direction, a ping and a pong, and what
-one read brought. What is said over the WebSocket does not belong here; see ``ticketd.front.websocket_app``.
+What is true here: a connection has one task, and it waits in one place; all the rest is done at once by whoever has
+cause to, mostly the hub that has news for thousands. Only while a socket is full is there a second task, which waits
+for room. Whoever ends the conversation first says why, and the connection's task alone closes; all that waits for the
+peer has a deadline. In line is no more than the rest of one message, a ping and a pong, and what one read brought. What
+is said over the WebSocket does not belong here; see ``ticketd.front.websocket_app``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import trio
 
 from ticketd.front.connections import Connection
 from ticketd.front.faults import PeerGone, faults_logged
-from ticketd.front.frames import Closed, Fault, Frames, Incoming, Pinged, Ponged, Text, text_frame
+from ticketd.front.frames import (
+    Closed,
+    Fault,
+    Frames,
+    Incoming,
+    Pinged,
+    Ponged,
+    Text,
+    close_frame,
+    ping_frame,
+    pong_frame,
+    text_frame,
+)
 from ticketd.front.limits import FrontLimits
-from ticketd.front.outflow import Outflow, Stalled
+from ticketd.front.outflow import Outflow
 from ticketd.front.refusals import FrontRefusal, refusal_bytes
+from ticketd.front.sockets import read_nowait, wait_for_room, wait_until_readable
 from ticketd.front.upgrade import UpgradeHead, accepted_bytes, read_upgrade, refused_bytes
 from ticketd.front.websocket_app import (
     MessageProblem,
@@ -37,8 +50,14 @@ from ticketd.front.websocket_app import (
 CLOSE_SECONDS: Final = 5.0
 """For the last frames and the peer's own close frame; half of the time to shut down, if that is less."""
 
-_FRAMES_A_TURN: Final = 32
+_READ_BYTES: Final = 8192
+FRAMES_A_TURN: Final = 32
 """How many frames of one read are taken in before other connections have their turn."""
+MESSAGES_A_TURN: Final = 32
+"""How many messages of one session are sent before others have theirs."""
+
+_BUNCH_SECONDS: Final = 0.125
+"""Pings go out at multiples of this."""
 
 _GOING_AWAY: Final = 1001
 _FAILED: Final = 1011
@@ -54,11 +73,23 @@ class WebSocketLane:
         self._limits = limits
 
     async def __call__(self, connection: Connection, head: UpgradeHead) -> None:
-        """Answers the upgrade, and serves the WebSocket until it has ended."""
+        """Answers the upgrade, and serves the WebSocket until it has ended. Nothing of ``head`` is kept that long: the
+        caller should not keep it either."""
+        session, rest = await self._open(connection, head), head.rest
+        if session is None:
+            return
+        del head
+        try:
+            await _Conversation(connection, session, self._limits).run(rest)
+        finally:
+            session.close()
+
+    async def _open(self, connection: Connection, head: UpgradeHead) -> WebSocketSession | None:
+        """Answers the upgrade; the session, or None if the connection is closed already."""
         request = read_upgrade(head, connection.client[0] if connection.client is not None else "")
         if isinstance(request, FrontRefusal):
             await _answer_and_close(connection, refusal_bytes(request))
-            return
+            return None
         answer, accepted = refusal_bytes(FrontRefusal.APP_FAILED), None
         with faults_logged("front.app_failed", listener=connection.listener.value):
             outcome = await self._app.open_websocket(request)
@@ -68,12 +99,15 @@ class WebSocketLane:
                 accepted = outcome
         if accepted is None:
             await _answer_and_close(connection, answer)
-            return
+            return None
         try:
-            await connection.send(accepted_bytes(request, accepted))
-            await _Conversation(connection, accepted.session, self._limits).run(head.rest)
-        finally:
+            answer = accepted_bytes(request, accepted)
+            if (sent := connection.send_nowait(answer)) < len(answer):
+                await connection.send(memoryview(answer)[sent:])
+        except BaseException:
             accepted.session.close()
+            raise
+        return accepted.session
 
 
 async def _answer_and_close(connection: Connection, answer: bytes) -> None:
@@ -96,105 +130,173 @@ class _Ending:
 
 
 class _Conversation:
-    """One WebSocket."""
+    """One WebSocket. Times are Trio's."""
+
+    __slots__ = (
+        "_connection",
+        "_ending",
+        "_frames",
+        "_is_full",
+        "_is_paused",
+        "_is_ping_due",
+        "_keeper_until",
+        "_limits",
+        "_message_until",
+        "_outflow",
+        "_ping_number",
+        "_pong",
+        "_pong_awaited",
+        "_session",
+        "_socket",
+        "_waiting",
+    )
 
     def __init__(self, connection: Connection, session: WebSocketSession, limits: FrontLimits) -> None:
         self._connection = connection
         self._session = session
         self._limits = limits
+        self._socket = connection.socket
         self._frames = Frames(limits.max_message_bytes)
-        self._outflow = Outflow(connection, limits.stalled_seconds)
+        self._outflow = Outflow(self._socket, limits.stalled_seconds)
         self._ending: _Ending | None = None
-        self._tasks = trio.CancelScope()
+        self._waiting: trio.CancelScope | None = None
+        # There may be something to send that the socket has no room for.
+        self._is_full = False
+        # A message has come that the session does not take yet.
+        self._is_paused = False
         self._message_until = math.inf
-        self._receiving = False
-        self._keeper_woken = trio.Event()
         self._pong: bytes | None = None
-        self._ping_number = 0
+        self._is_ping_due = False
         self._pong_awaited = False
-        self._keeper_until = trio.current_time() + limits.ping_seconds
+        self._ping_number = 0
+        self._keeper_until = self._next_ping()
 
     async def run(self, rest: bytes) -> None:
         """Talks until somebody ends it, then closes. ``rest`` came in behind the upgrade."""
-        with self._tasks:
-            self._connection.on_drain = self._on_drain
-            if self._connection.draining:
-                self._on_drain()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._ending_with, self._write)
-                nursery.start_soon(self._ending_with, self._keep_alive)
-                await self._ending_with(partial(self._read, rest))
-        if self._ending is not None:
-            await self._close(self._ending)
+        self._connection.on_drain = self._on_drain
+        if self._connection.draining:
+            self._on_drain()
+        self._session.listen(self._on_news)
+        self._send_on()
+        if rest:
+            await self._take_in(rest)
+        while self._ending is None:
+            if self._is_full:
+                await self._wait_for_room()
+                continue
+            # Here a connection spends its life, with a task of three frames.
+            with trio.CancelScope(deadline=self._next_time()) as self._waiting:
+                await wait_until_readable(self._socket)
+            if not self._waiting.cancelled_caught:
+                await self._take_in(self._read())
+            self._look_after()
+        await self._close(self._ending)
 
     def _on_drain(self) -> None:
         self._end(_Ending(code=_GOING_AWAY, reason="The server goes away.", awaited=True))
+
+    def _on_news(self) -> None:
+        self._send_on()
+        if self._is_full or self._is_paused:
+            self._wake()
 
     def _end(self, ending: _Ending) -> None:
         """Ends the conversation; the first word counts. Never blocks."""
         if self._ending is None:
             self._ending = ending
-            self._tasks.cancel()
+            self._wake()
 
-    async def _ending_with(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Runs one of the three tasks; however it ends, the conversation ends with it."""
-        with faults_logged("front.session_failed", listener=self._connection.listener.value):
-            try:
-                await work()
-            except PeerGone:
-                self._end(_Ending(code=None))
-            except Stalled:
-                self._end(_Ending(code=_TRY_AGAIN_LATER, reason="Nothing was read for too long."))
-            except SessionEnds as ends:
-                self._end(_Ending(code=ends.code, reason=ends.reason, flushed=True, awaited=True))
-        self._end(_Ending(code=_FAILED, reason="Something went wrong here.", awaited=True))
+    def _wake(self) -> None:
+        """What the connection's task waits for is not all that there is to do."""
+        if self._waiting is not None:
+            self._waiting.cancel()
 
-    async def _write(self) -> None:
-        while True:
+    # --- sending ----------------------------------------------------------------------------------------------------
+
+    def _send_on(self) -> None:
+        """Sends what there is, as long as the socket has room. Whoever has news may call it: it raises nothing."""
+        try:
+            self._is_full = self._ending is None and not self._send_while_room()
+        except PeerGone:
+            self._end(_Ending(code=None))
+        except SessionEnds as ends:
+            self._end(_Ending(code=ends.code, reason=ends.reason, flushed=True, awaited=True))
+        except Exception as fault:
+            self._fail(fault)
+        if self._is_full:
+            self._outflow.watch(trio.current_time())
+
+    def _send_while_room(self) -> bool:
+        """Whether all is sent; if not there was no room, or others should have their turn."""
+        for _ in range(MESSAGES_A_TURN):
             # First the room, then the message: what is put off until it can be sent is the newest.
-            await self._outflow.wait_for_room()
-            message = await self._session.next_message()
-            await self._outflow.send(text_frame(message))
+            if not self._outflow.has_room():
+                return False
+            if self._pong is not None:
+                payload, self._pong = self._pong, None
+                self._outflow.send(pong_frame(payload))
+            elif self._is_ping_due:
+                self._ping()
+            elif (message := self._session.next_message()) is not None:
+                self._outflow.send(text_frame(message))
+            else:
+                return True
+        return False
 
-    async def _read(self, data: bytes) -> None:
-        taken = 0
-        while self._ending is None:
-            for incoming in self._frames.feed(data):
-                await self._take(incoming)
-                taken += 1
-                if taken % _FRAMES_A_TURN == 0:
-                    await trio.sleep(0)
-            if not self._frames.within_message:
+    def _fail(self, fault: Exception) -> None:
+        self._end(_Ending(code=_FAILED, reason="Something went wrong here.", awaited=True))
+        with faults_logged("front.session_failed", listener=self._connection.listener.value):
+            raise fault
+
+    # --- taking in --------------------------------------------------------------------------------------------------
+
+    def _read(self) -> bytes:
+        """What has come in; ends the conversation at its end."""
+        try:
+            data = read_nowait(self._socket, _READ_BYTES)
+        except OSError:
+            data = b""
+        if data == b"":  # Whoever shuts down one direction without a close frame has left.
+            self._end(_Ending(code=None))
+        return data or b""
+
+    async def _take_in(self, data: bytes) -> None:
+        for number, incoming in enumerate(self._frames.feed(data), 1):
+            if isinstance(incoming, Text):
                 self._message_until = math.inf
-            elif self._message_until == math.inf:
-                self._message_until = trio.current_time() + self._limits.body_timeout_seconds
-            data = await self._receive()
+                await self._wait_for_session()
+            if self._ending is None:
+                self._take(incoming)
+            if number % FRAMES_A_TURN == 0:
+                self._send_on()
+                await trio.sleep(0)
+            if self._ending is not None:  # What comes behind, a close frame perhaps, is left for ``_close``.
+                return
+        self._send_on()
+        if not self._frames.within_message:
+            self._message_until = math.inf
+        elif self._message_until == math.inf:
+            self._message_until = trio.current_time() + self._limits.body_timeout_seconds
 
-    async def _receive(self) -> bytes:
-        with trio.CancelScope(deadline=self._message_until):
-            data = await self._connection.receive()
-            if not data:  # Whoever shuts down one direction without a close frame has left.
-                raise PeerGone
-            return data
-        self._end(_Ending(code=_POLICY, reason="The message took too long."))
-        return b""
+    def _take(self, incoming: Incoming) -> None:
+        try:
+            self._act_on(incoming)
+        except SessionEnds as ends:
+            self._end(_Ending(code=ends.code, reason=ends.reason, flushed=True, awaited=True))
+        except Exception as fault:
+            self._fail(fault)
 
-    async def _take(self, incoming: Incoming) -> None:
+    def _act_on(self, incoming: Incoming) -> None:
         match incoming:
             case Text(text):
-                self._message_until = math.inf
-                self._receiving = True
-                await self._session.receive(text)
-                self._receiving = False
+                self._session.receive(text)
             case Pinged(payload):
                 # Only the newest ping needs its pong (RFC 6455, 5.5.3), so a flood of them costs one.
                 self._pong = payload
-                self._keeper_woken.set()
             case Ponged(payload):
                 if self._pong_awaited and payload == self._ping_payload():
                     self._pong_awaited = False
-                    self._keeper_until = trio.current_time() + self._limits.ping_seconds
-                    self._keeper_woken.set()
+                    self._keeper_until = self._next_ping()
             case Closed(code):
                 self._end(_Ending(code=code))
             case Fault(code, reason):
@@ -203,34 +305,80 @@ class _Conversation:
                     self._session.refuse_message(problem)
                 self._end(_Ending(code=code, reason=reason, flushed=problem is not None))
 
-    async def _keep_alive(self) -> None:
-        while self._ending is None:
-            self._keeper_woken = trio.Event()
-            if self._pong is not None:
-                payload, self._pong = self._pong, None
-                await self._outflow.send(self._frames.pong(payload))
-            elif trio.current_time() < self._keeper_until:
-                with trio.CancelScope(deadline=self._keeper_until):
-                    await self._keeper_woken.wait()
-            elif not self._pong_awaited:
-                await self._ping()
-            elif (
-                self._receiving
-            ):  # The pong may be here: the reader is not, while the session takes a message in.
-                self._keeper_until = trio.current_time() + self._limits.pong_timeout_seconds
-            else:
-                self._end(_Ending(code=_TRY_AGAIN_LATER, reason="No pong came in time."))
+    # --- waiting ----------------------------------------------------------------------------------------------------
 
-    async def _ping(self) -> None:
+    async def _wait_for_session(self) -> None:
+        """Waits until the session takes a message, or the conversation ends; nothing is read meanwhile."""
+        while not self._session.takes_messages and self._ending is None:
+            self._is_paused = True
+            if self._is_full:
+                await self._wait_for_room()
+            else:
+                with trio.CancelScope(deadline=self._next_time()) as self._waiting:
+                    await trio.sleep_forever()
+                self._look_after()
+        self._is_paused = False
+
+    async def _wait_for_room(self) -> None:
+        """Waits until the full socket takes something, or has something that may be read, and sees to it."""
+        readable = False
+        async with trio.open_nursery() as nursery:
+            self._waiting = nursery.cancel_scope
+            self._waiting.deadline = self._next_time()
+            nursery.start_soon(self._wake_when_writable)
+            if self._is_paused:
+                await trio.sleep_forever()
+            await wait_until_readable(self._socket)
+            readable = True
+            self._wake()
+        self._send_on()
+        self._look_after()
+        if readable:
+            await self._take_in(self._read())
+
+    async def _wake_when_writable(self) -> None:
+        await wait_for_room(self._socket)
+        self._wake()
+
+    def _next_time(self) -> float:
+        return min(self._outflow.look_at, self._message_until, self._keeper_until)
+
+    def _look_after(self) -> None:
+        """Does what it is time for."""
+        now = trio.current_time()
+        if now >= self._outflow.look_at and not self._outflow.look(now):
+            self._end(_Ending(code=_TRY_AGAIN_LATER, reason="Nothing was read for too long."))
+        elif now >= self._message_until:
+            self._end(_Ending(code=_POLICY, reason="The message took too long."))
+        elif now >= self._keeper_until:
+            self._keep_alive(now)
+
+    def _keep_alive(self, now: float) -> None:
+        if not self._pong_awaited:
+            self._is_ping_due, self._keeper_until = True, math.inf
+            self._send_on()
+        elif self._is_paused:
+            # The pong may be here: nobody reads, while the session does not take what has come.
+            self._keeper_until = now + self._limits.pong_timeout_seconds
+        else:
+            self._end(_Ending(code=_TRY_AGAIN_LATER, reason="No pong came in time."))
+
+    def _ping(self) -> None:
+        """Sends a ping. The time runs from now, when the socket takes it; before, the peer may be slow, and is watched
+        by that."""
+        self._is_ping_due, self._pong_awaited = False, True
         self._ping_number += 1
-        self._pong_awaited = True
-        await self._outflow.send(self._frames.ping(self._ping_payload()))
-        if self._pong_awaited:
-            # The time runs from when the socket took the ping; before, the peer may be slow, and is watched by that.
-            self._keeper_until = trio.current_time() + self._limits.pong_timeout_seconds
+        self._keeper_until = trio.current_time() + self._limits.pong_timeout_seconds
+        self._outflow.send(ping_frame(self._ping_payload()))
+
+    def _next_ping(self) -> float:
+        """When to ping, up to a little later than need be: those of one bunch share the event loop's turn."""
+        return math.ceil((trio.current_time() + self._limits.ping_seconds) / _BUNCH_SECONDS) * _BUNCH_SECONDS
 
     def _ping_payload(self) -> bytes:
         return self._ping_number.to_bytes(4, "big")
+
+    # --- the end ----------------------------------------------------------------------------------------------------
 
     async def _close(self, ending: _Ending) -> None:
         if ending.code is None:
@@ -242,20 +390,24 @@ class _Conversation:
                 await self._say_last(ending, ending.code)
                 if ending.awaited:
                     await self._wait_for_close_frame()
-            except (PeerGone, Stalled):
+            except PeerGone:
                 pass
         self._connection.broken = self._connection.broken or self._outflow.begun
         await self._connection.close(linger=True)
 
     async def _say_last(self, ending: _Ending, code: int) -> None:
         self._outflow.open_wide()
-        await self._outflow.send_line()
+        await self._outflow.finish()
         with faults_logged("front.session_failed", listener=self._connection.listener.value):
-            while ending.flushed and (message := self._session.next_message_nowait()) is not None:
-                await self._outflow.send(text_frame(message))
-        await self._outflow.send(self._frames.close(code, ending.reason))
+            while ending.flushed and (message := self._session.last_message()) is not None:
+                self._outflow.send(text_frame(message))
+                await self._outflow.finish()
+        self._outflow.send(close_frame(code, ending.reason))
+        await self._outflow.finish()
 
     async def _wait_for_close_frame(self) -> None:
-        while data := await self._connection.receive():
-            if any(isinstance(incoming, Closed | Fault) for incoming in self._frames.feed(data)):
+        data = b""
+        while not any(isinstance(incoming, Closed | Fault) for incoming in self._frames.feed(data)):
+            data = await self._connection.receive()
+            if not data:
                 return

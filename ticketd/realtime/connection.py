@@ -6,10 +6,7 @@ until then is as new as can be, and a buyer's shopping window does not begin for
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
-
-import trio
 
 from storage.schema.ids import EntryId, EventId, UserId
 from storage.schema.states import EntryState
@@ -43,6 +40,16 @@ class Listener(NamedTuple):
     entry_id: EntryId | None = None
 
 
+class Speaker(Protocol):
+    """Who says what the connection is told; called by the hub's tasks, never within a call of the connection."""
+
+    def has_news(self) -> None:
+        """There may be something to send, or room for another answer. Raises nothing."""
+
+    def recheck(self) -> int | None:
+        """Looks whether what was shown at the beginning is good still; when to look again (milliseconds UTC)."""
+
+
 class Source(Protocol):
     """What a connection asks of the hub."""
 
@@ -55,6 +62,9 @@ class Source(Protocol):
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
 
+    def wake(self, connection: Connection) -> None:
+        """Has the connection tell its speaker of news, soon."""
+
     def encode(self, update: Update) -> bytes:
         """An update as a JSON object, as it is to be told now."""
 
@@ -64,8 +74,8 @@ class Source(Protocol):
     def place(self, watch: QueueWatch) -> tuple[QueuePlace, int]:
         """Where a watched place stands, and the time."""
 
-    async def claim(self, watch: QueueWatch) -> AccessGrant | None:
-        """The access token of a buyer whose turn it is; None if the place has ended."""
+    def claim(self, connection: Connection, watch: QueueWatch) -> None:
+        """Asks for the access token of a buyer whose turn it is: ``connection.claimed`` is called with it later."""
 
 
 class _SnapshotFor(NamedTuple):
@@ -78,19 +88,37 @@ _Answer = bytes | _SnapshotFor
 
 
 class Connection:
-    """What one connection listens to, and what is in line for it. ``next_text`` is awaited by one task at a time."""
+    """What one connection listens to, and what is in line for it. There may be very many: each byte counts here.
 
-    def __init__(self, hub: Source, listener: Listener, recheck: Callable[[], None]) -> None:
-        """``recheck`` is called when keys have changed: what was shown at the beginning may not be good any more."""
+    ``number`` tells it from all others of the hub, past ones too.
+    """
+
+    __slots__ = (
+        "_claim",
+        "_has_overrun",
+        "_hub",
+        "_is_claiming",
+        "_is_woken",
+        "_outbox",
+        "_speaker",
+        "listener",
+        "number",
+        "subscriptions",
+        "watch",
+    )
+
+    def __init__(self, hub: Source, listener: Listener, speaker: Speaker, number: int) -> None:
         self.listener = listener
-        self.recheck = recheck
+        self.number = number
         self.subscriptions: dict[EventId, Subscription] = {}
         self.watch: QueueWatch | None = None
         self._hub = hub
+        self._speaker = speaker
         self._outbox: Outbox[_Answer] = Outbox()
-        self._news = trio.Event()
-        self._room = trio.Event()
-        self._overrun = False
+        self._is_woken = False
+        self._has_overrun = False
+        self._is_claiming = False
+        self._claim: AccessGrant | Exception | None = None
 
     # --- what the client asks for -----------------------------------------------------------------------------------
 
@@ -115,17 +143,19 @@ class Connection:
         """Ends the subscription to an event that is gone, and tells of it."""
         self._hub.end(self, event_id)
         self.answer(self._hub.encode(SubscriptionEnded(event_id=event_id, is_deleted=True)))
-
-    def answer(self, answer: _Answer) -> None:
-        """Puts an answer in line, before all updates: a JSON object, or a snapshot that is still to be made."""
-        self._outbox.answer(answer)
         self.wake()
 
-    async def wait_for_room(self) -> None:
-        """Waits until one more answer may be put in line: who does not read is not listened to either."""
-        while not self._outbox.takes_questions:
-            self._room = trio.Event()
-            await self._room.wait()
+    def answer(self, answer: _Answer) -> None:
+        """Puts an answer in line, before all updates: a JSON object, or a snapshot that is still to be made.
+
+        It wakes nobody: whoever hands in a client's message then asks for what is to be sent.
+        """
+        self._outbox.answer(answer)
+
+    @property
+    def takes_questions(self) -> bool:
+        """Whether one more answer may be put in line: who does not read is not listened to either."""
+        return self._outbox.takes_questions
 
     # --- what happens ----------------------------------------------------------------------------------------------
 
@@ -134,7 +164,7 @@ class Connection:
         try:
             self._outbox.put(update)
         except LineOverrun:
-            self._overrun = True
+            self._has_overrun = True
         self.wake()
 
     def drop(self, kind: Kind) -> None:
@@ -146,8 +176,25 @@ class Connection:
         self._outbox.drop_event(event_id)
 
     def wake(self) -> None:
-        """There may be something to send."""
-        self._news.set()
+        """There may be something to send: the speaker is told by and by, however often this is said."""
+        if not self._is_woken:
+            self._is_woken = True
+            self._hub.wake(self)
+
+    def tell(self) -> None:
+        """Tells the speaker that there is news. Raises nothing."""
+        self._is_woken = False
+        self._speaker.has_news()
+
+    def recheck(self) -> int | None:
+        """Looks whether what was shown at the beginning is good still; when to look again."""
+        return self._speaker.recheck()
+
+    def claimed(self, outcome: AccessGrant | Exception | None) -> None:
+        """What became of asking for the buyer's turn; None if the place has ended."""
+        self._is_claiming = False
+        self._claim = outcome
+        self.wake()
 
     def close(self) -> None:
         """Ends all subscriptions."""
@@ -160,39 +207,37 @@ class Connection:
 
     # --- what is sent -----------------------------------------------------------------------------------------------
 
-    async def next_text(self) -> bytes:
-        """Waits for the next thing to send, a JSON object. May not give way to other tasks when something is in line.
+    def next_text(self) -> bytes | None:
+        """The next thing to send, a JSON object; None if there is nothing now.
 
-        Raises LineOverrun when something would have been left out unnoticed.
+        Raises LineOverrun when something would have been left out unnoticed, and whatever a claim has failed with.
         """
-        grant = None
-        while True:
-            self._news = trio.Event()
-            found = self._next(grant)
-            if isinstance(found, QueueWatch):
-                # To say that it is the buyer's turn begins the shopping window: only now, when it can be sent.
-                grant = await self._hub.claim(found)
-            elif found is not None:
-                return found
-            else:
-                await self._news.wait()
-                grant = None
+        claim, self._claim = self._claim, None
+        if isinstance(claim, Exception):
+            raise claim
+        found = self._next(claim)
+        if not isinstance(found, QueueWatch):
+            return found
+        # To say that it is the buyer's turn begins the shopping window: only now, when it can be sent.
+        if not self._is_claiming:
+            self._is_claiming = True
+            self._hub.claim(self, found)
+        return None
 
-    def next_text_nowait(self) -> bytes | None:
+    def text_in_line(self) -> bytes | None:
         """What is in line and can be sent at once: all but that it is the buyer's turn, which needs a commit."""
         found = self._next(None)
         return found if isinstance(found, bytes) else None
 
     def _next(self, grant: AccessGrant | None) -> bytes | QueueWatch | None:
         """The next thing to send; the watch for which a ``grant`` is needed first; None if there is nothing."""
-        if self._overrun:
+        if self._has_overrun:
             raise LineOverrun
         while (answer := self._outbox.first_answer()) is not None:
             text = answer if isinstance(answer, bytes) else self._snapshot(answer.event_id, grant)
             if isinstance(text, QueueWatch):
                 return text
             self._outbox.take_answer()
-            self._room.set()
             if text is not None:
                 return text
         if (update := self._outbox.take_update()) is not None:

@@ -26,8 +26,9 @@ class EventFeed:
         self.event_id = event_id
         self.partition = event_partition(event_id)
         self.sections = EventSections(event_id, encode)
-        self.subscriptions: dict[UserId, set[Subscription]] = {}
-        self.watches: dict[EntryId, set[QueueWatch]] = {}
+        # Nearly always one of each: a tuple takes a quarter of a set, and does not change under who goes through it.
+        self.subscriptions: dict[UserId, tuple[Subscription, ...]] = {}
+        self.watches: dict[EntryId, tuple[QueueWatch, ...]] = {}
         self.holds: dict[UserId, dict[ReservationId, int]] = {}
         """The live holds of each buyer, and when each ends."""
         self.version = 0

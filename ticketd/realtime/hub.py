@@ -1,8 +1,10 @@
-"""The hub: one follower of the store's changes for all connections, and the two tasks that turn changes into news.
+"""The hub: one follower of the store's changes for all connections, and the tasks that turn changes into news.
 
     run_realtime
-    ├── news      seats, holds, orders, events that go, keys that change
-    └── lines     positions in line; see ticketd.realtime.lines
+    ├── news      seats, holds, orders, events that go, keys that change, tokens that end
+    ├── lines     positions in line; see ticketd.realtime.lines
+    ├── telling   lets those send for whom there is news, in slices
+    └── claims    while somebody's turn is being committed, one task for each
 
 What a change means is read from the store when it is told, not when it is noticed, except where each step matters (an
 order's states, the end of a hold). The follower itself only notes which of the events that somebody listens to is
@@ -35,7 +37,7 @@ from storage.schema.ids import EntryId, EventId, ReservationId, UserId
 from storage.schema.layout import BUYER_ORDERS, ORDERS, RESERVATIONS, buyer_partition, event_partition
 from storage.schema.states import LIVE_RESERVATION_STATES, OrderState, SeatState
 from ticketd.errors import ErrorCode, Refusal
-from ticketd.realtime.connection import SUBSCRIPTIONS_MAX, Connection, Listener
+from ticketd.realtime.connection import SUBSCRIPTIONS_MAX, Connection, Listener, Speaker
 from ticketd.realtime.feeds import EventFeed
 from ticketd.realtime.lines import SLICE, Lines
 from ticketd.realtime.sections import EventSections
@@ -56,6 +58,8 @@ from ticketd.tasks.deadlines import Agenda
 WARNING_MS: Final = 60_000
 """So long before its end a buyer is told that a hold is about to end."""
 RETRY_SECONDS: Final = 1.0
+TOLD_A_TURN: Final = 64
+"""So many connections are told before other tasks have their turn: about a millisecond's work."""
 
 _log = structlog.get_logger(__name__)
 
@@ -88,7 +92,13 @@ class Hub:
         self._engine = parts.engine
         self._clock = parts.clock
         self._feeds: dict[EventId, EventFeed] = {}
-        self._connections: set[Connection] = set()
+        self._connections: dict[int, Connection] = {}
+        self._newest_number = 0
+        # When each connection's token is to be looked at, by the connection's number.
+        self._ends: Agenda[int] = Agenda()
+        self._woken: deque[Connection] = deque()
+        self._telling = Alarm(parts.clock)
+        self._claims: trio.Nursery | None = None
         self._noticed: deque[Change] = deque()
         self._agenda: Agenda[tuple[EventId, ReservationId]] = Agenda()
         self._touched: set[EventId] = set()
@@ -109,15 +119,26 @@ class Hub:
         """How many events somebody listens to."""
         return len(self._feeds)
 
-    def connect(self, listener: Listener, recheck: Callable[[], None]) -> Connection:
-        """A new connection; it is to be closed. ``recheck`` is called when keys have changed."""
-        connection = Connection(self, listener, recheck)
-        self._connections.add(connection)
+    def connect(self, listener: Listener, speaker: Speaker, ends_at_ms: int | None = None) -> Connection:
+        """A new connection; it is to be closed. The speaker is asked to recheck at ``ends_at_ms``."""
+        self._newest_number += 1
+        connection = Connection(self, listener, speaker, self._newest_number)
+        self._connections[connection.number] = connection
+        if ends_at_ms is not None:
+            self._ends.put(connection.number, ends_at_ms)
+            if self._ends.first() == (ends_at_ms, connection.number):
+                self._news.ring()
         return connection
 
     def forget(self, connection: Connection) -> None:
         """A connection is closed."""
-        self._connections.discard(connection)
+        self._connections.pop(connection.number, None)
+        self._ends.put(connection.number, None)
+
+    def wake(self, connection: Connection) -> None:
+        """There may be something to send, which is not done within whatever is going on now."""
+        self._woken.append(connection)
+        self._telling.ring()
 
     def begin(self, connection: Connection, event_id: EventId) -> None:
         """Begins a subscription. Refuses EVENT_NOT_FOUND, or INVALID_REQUEST for one too many."""
@@ -125,7 +146,7 @@ class Hub:
         listener = connection.listener
         if listener.entry_id is not None:
             watch = connection.watch = QueueWatch(connection, event_id, listener.entry_id)
-            feed.watches.setdefault(listener.entry_id, set()).add(watch)
+            feed.watches[listener.entry_id] = (*feed.watches.get(listener.entry_id, ()), watch)
             return
         if len(connection.subscriptions) >= SUBSCRIPTIONS_MAX:
             self._close_if_idle(feed)
@@ -134,11 +155,12 @@ class Hub:
                 ErrorCode.INVALID_REQUEST, "This connection listens to too many events.", details=details
             )
         subscription = connection.subscriptions[event_id] = Subscription(connection, event_id, feed.sections)
-        feed.subscriptions.setdefault(listener.user_id, set()).add(subscription)
+        of_user = feed.subscriptions.get(listener.user_id, ())
+        feed.subscriptions[listener.user_id] = (*of_user, subscription)
         self._read_orders(feed, subscription, listener.user_id)
         for reservation_id, due_at_ms in feed.holds.get(listener.user_id, {}).items():
             self._agenda.put((event_id, reservation_id), due_at_ms - WARNING_MS)
-        self._news.ring()
+            self._news.ring()
 
     def end(self, connection: Connection, event_id: EventId) -> None:
         """Ends a subscription, if there is one; what is in line of it is not said any more."""
@@ -178,7 +200,7 @@ class Hub:
             for (order_id,), event_id in BUYER_ORDERS.scan(view, buyer_partition(user_id)):
                 order = ORDERS.get(view, feed.partition, order_id) if event_id == feed.event_id else None
                 if order is not None:
-                    subscription.orders[order.order_id] = order.state, order.payment_state
+                    subscription.see_order(order.order_id, (order.state, order.payment_state))
 
     # --- what a connection needs to make its next message -------------------------------------------------------------
 
@@ -196,17 +218,28 @@ class Hub:
         with self._engine.snapshot(event_partition(watch.event_id)) as view:
             return self._parts.find_place(view, watch.event_id, watch.entry_id), self._clock.now_ms()
 
-    async def claim(self, watch: QueueWatch) -> AccessGrant | None:
-        """The access token of a buyer whose turn it is; None if the place has ended. Waits while the store is full."""
-        while True:
+    def claim(self, connection: Connection, watch: QueueWatch) -> None:
+        """Asks for the access token of a buyer whose turn it is; the connection is told the outcome later."""
+        if self._claims is None:
+            raise RuntimeError("the hub does not run")
+        self._claims.start_soon(self._claim, connection, watch)
+
+    async def _claim(self, connection: Connection, watch: QueueWatch) -> None:
+        """Waits while the store is full, for as long as somebody is there."""
+        while connection.number in self._connections:
             try:
-                return await self._parts.grant_access(watch.event_id, watch.entry_id)
+                connection.claimed(await self._parts.grant_access(watch.event_id, watch.entry_id))
             except (EngineOverloaded, StorageFull) as error:
                 _log.warning("access_waits", event_id=str(watch.event_id), problem=str(error))
                 await trio.sleep(RETRY_SECONDS)
             except Refusal:
-                await trio.sleep(0)
-                return None
+                connection.claimed(None)  # The place has ended.
+                return
+            except Exception as failure:
+                connection.claimed(failure)
+                return
+            else:
+                return
 
     # --- following --------------------------------------------------------------------------------------------------
 
@@ -249,11 +282,22 @@ class Hub:
         unsubscribe = self._engine.subscribe(self.notice)
         try:
             async with trio.open_nursery() as nursery:
+                self._claims = nursery
                 nursery.start_soon(self._run_news)
                 nursery.start_soon(self._lines.run)
+                nursery.start_soon(self._run_telling)
                 task_status.started()
         finally:
+            self._claims = None
             unsubscribe()
+
+    async def _run_telling(self) -> None:
+        while True:
+            while self._woken:
+                for _ in range(min(TOLD_A_TURN, len(self._woken))):
+                    self._woken.popleft().tell()
+                await trio.sleep(0)
+            await self._telling.wait_until_ms(None)
 
     # --- news: seats, holds, orders -----------------------------------------------------------------------------------
 
@@ -265,7 +309,8 @@ class Hub:
             await self._tell_seats()
             if self._keys_changed:
                 self._keys_changed = False
-                await self._in_slices(list(self._connections), lambda connection: connection.recheck())
+                await self._in_slices(list(self._connections), self._recheck)
+            await self._in_slices(self._take_ended(), self._recheck)
             await self._news.wait_until_ms(self._next_news_ms())
 
     def _next_news_ms(self) -> int | None:
@@ -275,9 +320,21 @@ class Hub:
         times = [
             at_ms for event_id in self._touched if (at_ms := self._seats_due_ms(event_id, now_ms)) is not None
         ]
-        if (first := self._agenda.first()) is not None:
-            times.append(first[0])
+        times += [first[0] for first in (self._agenda.first(), self._ends.first()) if first is not None]
         return min(times, default=None)
+
+    def _take_ended(self) -> list[int]:
+        """The numbers of the connections whose token is to be looked at."""
+        ended: list[int] = []
+        while (first := self._ends.first()) is not None and first[0] <= self._clock.now_ms():
+            self._ends.put(first[1], None)
+            ended.append(first[1])
+        return ended
+
+    def _recheck(self, number: int) -> None:
+        connection = self._connections.get(number)
+        if connection is not None and (again_ms := connection.recheck()) is not None:
+            self._ends.put(number, again_ms)
 
     def _seats_due_ms(self, event_id: EventId, now_ms: int) -> int | None:
         feed = self._feeds.get(event_id)
@@ -302,7 +359,7 @@ class Hub:
         elif isinstance(event, EventDeleted):
             for subscription in feed.listeners():
                 subscription.connection.end_deleted(feed.event_id)
-            for watch in [watch for of_entry in feed.watches.values() for watch in of_entry]:
+            for watch in [watch for of_entry in list(feed.watches.values()) for watch in of_entry]:
                 watch.connection.end_deleted(feed.event_id)
 
     def _digest_seats(self, feed: EventFeed, event: SeatsMoved, change: Change) -> None:
@@ -317,7 +374,7 @@ class Hub:
         self._agenda.put((feed.event_id, reservation_id), None)
         expired = HoldExpired(event_id=feed.event_id, reservation_id=reservation_id, at_ms=change.at_ms)
         for subscription in feed.subscriptions[user_id]:
-            subscription.warned.discard(reservation_id)
+            subscription.forget_warning(reservation_id)
             subscription.connection.drop(expiring_kind(reservation_id))
             if event.expired and change.version > subscription.since_version:
                 subscription.connection.put(expired)
@@ -341,8 +398,7 @@ class Hub:
             at_ms=change.at_ms,
         )
         for subscription in listening:
-            if change.version > subscription.since_version and subscription.orders.get(event.order_id) != now:
-                subscription.orders[event.order_id] = now
+            if change.version > subscription.since_version and subscription.see_order(event.order_id, now):
                 subscription.connection.put(update)
 
     def _warn_of_ends(self) -> None:
@@ -364,8 +420,7 @@ class Hub:
                 continue
             update = HoldExpiring(event_id=event_id, reservation_id=reservation_id, due_at_ms=hold.due_at_ms)
             for subscription in feed.subscriptions.get(hold.user_id, ()):
-                if reservation_id not in subscription.warned:
-                    subscription.warned.add(reservation_id)
+                if subscription.warn(reservation_id):
                     subscription.connection.put(update)
 
     async def _tell_seats(self) -> None:
@@ -390,13 +445,11 @@ class Hub:
             await trio.sleep(0)
 
 
-def _take_out(sets: dict[K, set[V]], key: K, value: V) -> None:
-    """Takes a value out of one of several sets, and the set with its last value."""
-    of_key = sets.get(key)
-    if of_key is not None:
-        of_key.discard(value)
-        if not of_key:
-            del sets[key]
+def _take_out(tuples: dict[K, tuple[V, ...]], key: K, value: V) -> None:
+    """Takes a value out of one of several tuples, and the tuple with its last value."""
+    left = tuple(one for one in tuples.pop(key, ()) if one is not value)
+    if left:
+        tuples[key] = left
 
 
 async def run_realtime(hub: Hub, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

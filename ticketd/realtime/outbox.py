@@ -31,20 +31,23 @@ class Outbox(Generic[Answer]):
     __slots__ = ("_answers", "_line")
 
     def __init__(self) -> None:
-        self._answers: deque[Answer] = deque()
-        self._line: deque[Personal] = deque()
+        # Empty for nearly all connections at nearly all times, and an empty deque takes 600 bytes.
+        self._answers: deque[Answer] | None = None
+        self._line: deque[Personal] | None = None
 
     def __len__(self) -> int:
         """How much is in line, answers and updates."""
-        return len(self._answers) + len(self._line)
+        return len(self._answers or ()) + len(self._line or ())
 
     @property
     def takes_questions(self) -> bool:
         """Whether there is room for one more answer."""
-        return len(self._answers) < ANSWERS_MAX
+        return self._answers is None or len(self._answers) < ANSWERS_MAX
 
     def answer(self, answer: Answer) -> None:
         """Puts an answer in line, also beyond the bound: it is for whoever takes in messages to keep it."""
+        if self._answers is None:
+            self._answers = deque()
         self._answers.append(answer)
 
     def first_answer(self) -> Answer | None:
@@ -53,20 +56,28 @@ class Outbox(Generic[Answer]):
 
     def take_answer(self) -> None:
         """Takes the oldest answer out of the line."""
-        self._answers.popleft()
+        if self._answers:
+            self._answers.popleft()
+        if not self._answers:
+            self._answers = None
 
     def put(self, update: Personal) -> None:
         """Puts an update in line. When the line is full, only the newest of each kind stay; LineOverrun if that makes
         no room."""
+        if self._line is None:
+            self._line = deque()
         if len(self._line) >= LINE_MAX:
-            self._keep_newest(update.kind)
+            self._line = _newest(self._line, update.kind)
         if len(self._line) >= LINE_MAX:
             raise LineOverrun
         self._line.append(update)
 
     def take_update(self) -> Personal | None:
         """The oldest update; None if there is none."""
-        return self._line.popleft() if self._line else None
+        if not self._line:
+            self._line = None
+            return None
+        return self._line.popleft()
 
     def drop(self, kind: Kind) -> None:
         """Takes out the updates of a kind: they are not true any more."""
@@ -80,14 +91,15 @@ class Outbox(Generic[Answer]):
 
     def clear(self) -> None:
         """Empties both lines."""
-        self._answers.clear()
-        self._line.clear()
+        self._answers = self._line = None
 
-    def _keep_newest(self, coming: Kind) -> None:
-        seen: set[Kind] = {coming}
-        kept: deque[Personal] = deque()
-        for update in reversed(self._line):
-            if update.kind not in seen:
-                seen.add(update.kind)
-                kept.appendleft(update)
-        self._line = kept
+
+def _newest(line: deque[Personal], coming: Kind) -> deque[Personal]:
+    """The newest of each kind, without the kind that comes."""
+    seen: set[Kind] = {coming}
+    kept: deque[Personal] = deque()
+    for update in reversed(line):
+        if update.kind not in seen:
+            seen.add(update.kind)
+            kept.appendleft(update)
+    return kept

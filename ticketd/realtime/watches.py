@@ -35,11 +35,11 @@ class Hearer(Protocol):
 class Subscription:
     """One connection's interest in the seats of one event, and in its buyer's holds and orders there.
 
-    ``since_version``: what is of a later version of the event's partition is news. ``orders`` are the states of orders
-    that its buyer has seen, ``warned`` the holds of whose end it was told.
+    ``since_version``: what is of a later version of the event's partition is news. Beside it stand the states of orders
+    that its buyer has seen, and the holds of whose end it was told.
     """
 
-    __slots__ = ("connection", "event_id", "heard", "orders", "sections", "since_version", "warned")
+    __slots__ = ("_orders", "_warned", "connection", "event_id", "heard", "sections", "since_version")
 
     def __init__(self, connection: Hearer, event_id: EventId, sections: EventSections) -> None:
         self.connection = connection
@@ -48,8 +48,30 @@ class Subscription:
         self.since_version = 0
         self.heard: int | None = None
         """The number of what was told last of the sections; None before the snapshot was taken."""
-        self.orders: dict[OrderId, tuple[OrderState, PaymentState]] = {}
-        self.warned: set[ReservationId] = set()
+        # Most connections never see either: they are made when there is something to keep.
+        self._orders: dict[OrderId, tuple[OrderState, PaymentState]] | None = None
+        self._warned: set[ReservationId] | None = None
+
+    def see_order(self, order_id: OrderId, states: tuple[OrderState, PaymentState]) -> bool:
+        """Keeps the states of an order that its buyer sees now; whether they are news."""
+        if self._orders is None:
+            self._orders = {}
+        is_news = self._orders.get(order_id) != states
+        self._orders[order_id] = states
+        return is_news
+
+    def warn(self, reservation_id: ReservationId) -> bool:
+        """Notes that the end of a hold is told; whether it was not yet."""
+        if self._warned is None:
+            self._warned = set()
+        is_news = reservation_id not in self._warned
+        self._warned.add(reservation_id)
+        return is_news
+
+    def forget_warning(self, reservation_id: ReservationId) -> None:
+        """The hold is over."""
+        if self._warned is not None:
+            self._warned.discard(reservation_id)
 
 
 class QueueWatch:
