@@ -39,7 +39,7 @@ async def test_each_hears_of_a_reservation_and_of_the_end(tmp_path: Path) -> Non
                 base_url=daemon.url, timeout=30, headers={"X-API-Key": key}
             ) as client:
                 token = (await client.post("/v1/sessions", json={"user_id": str(uuid4())})).json()["token"]
-                await open_sockets(daemon, token, SOCKETS, sockets)
+                await open_sockets(daemon, [token] * SOCKETS, sockets)
                 await reserve_one(client)
                 for socket in sockets:
                     message = await hear_seats(socket)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -11,7 +12,8 @@ from uuid import uuid4
 import httpx
 import trio
 
-from tests.front.raw_websocket import TEXT, RawSocket, upgrade
+from tests.front.raw_http import RawClient
+from tests.front.raw_websocket import PING, PONG, TEXT, RawSocket, upgrade
 from tests.support.events import arena_file
 from tests.support.process import DaemonProcess, ticketd
 
@@ -19,9 +21,10 @@ EVENT_ID: Final = "0f0e0d0c-0b0a-4009-8807-060504030202"
 SEATS: Final = 10
 UNLIMITED: Final = {
     "TICKETD_RATE_LIMITS_ENABLED": "false",
+    "TICKETD_SERVER_MAX_CONNECTIONS": "20000",
     "TICKETD_SERVER_MAX_CONNECTIONS_PER_ADDRESS": "1000000",
 }
-"""The environment of the daemon: all sockets come from one address."""
+"""The environment of the daemon: all sockets come from one address, and there may be more than by default."""
 _AT_ONCE: Final = 100
 
 
@@ -43,13 +46,30 @@ def prepare_event(data: Path) -> str:
     return created.stdout.strip()
 
 
-async def open_sockets(daemon: DaemonProcess, token: str, count: int, sockets: list[RawSocket]) -> None:
-    """Opens so many, a multiple of 100, and has each subscribe; all that were opened are in ``sockets``."""
+async def make_tokens(daemon: DaemonProcess, key: str, count: int) -> list[str]:
+    """User tokens of so many buyers."""
+    url = httpx.URL(daemon.url)
+    client = RawClient(await trio.open_tcp_stream(url.host, url.port or 80))
+    tokens = []
+    for _ in range(count):
+        body = json.dumps({"user_id": str(uuid4())}).encode()
+        head = (
+            f"POST /v1/sessions HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nContent-Type: application/json\r\n"
+        )
+        answer = await client.ask(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert answer.status == 201, answer.body
+        tokens.append(json.loads(answer.body)["token"])
+    await client.close()
+    return tokens
+
+
+async def open_sockets(daemon: DaemonProcess, tokens: Sequence[str], sockets: list[RawSocket]) -> None:
+    """Opens one for each token and has it subscribe; all that were opened are in ``sockets``."""
     url = httpx.URL(daemon.url)
     subscribe = json.dumps({"type": "subscribe", "event_id": EVENT_ID}).encode()
 
-    async def open_some() -> None:
-        for _ in range(count // _AT_ONCE):
+    async def open_some(some: Sequence[str]) -> None:
+        for token in some:
             socket = RawSocket(await trio.open_tcp_stream(url.host, url.port or 80))
             sockets.append(socket)
             assert (await socket.ask(upgrade(f"/v1/realtime?token={token}"))).status == 101
@@ -58,9 +78,9 @@ async def open_sockets(daemon: DaemonProcess, token: str, count: int, sockets: l
             assert (subscribed["type"], subscribed["seq"]) == ("subscribed", 1)
 
     async with trio.open_nursery() as nursery:
-        for _ in range(_AT_ONCE):
-            nursery.start_soon(open_some)
-    assert len(sockets) == count
+        for start in range(_AT_ONCE):
+            nursery.start_soon(open_some, tokens[start::_AT_ONCE])
+    assert len(sockets) == len(tokens)
 
 
 async def reserve_one(client: httpx.AsyncClient) -> None:
@@ -76,6 +96,39 @@ async def reserve_one(client: httpx.AsyncClient) -> None:
         headers={"X-Device-ID": device, "Authorization": f"Bearer {access}"},
     )
     assert reserved.status_code == 201, reserved.text
+
+
+class Crowd:
+    """Sockets whose messages are taken by a task for each, which answers pings."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.pings = 0
+        self._free = 0
+        self._heard = 0
+        self._all_heard = trio.Event()
+
+    async def listen(self, socket: RawSocket) -> None:
+        """Takes what comes until it is cancelled."""
+        self.count += 1
+        while True:
+            opcode, payload = await socket.hear()
+            if opcode == PING:
+                self.pings += 1
+                await socket.say(PONG, payload)
+                continue
+            assert opcode == TEXT, (opcode, payload)
+            self._heard += json.loads(payload).get("available_seats") == self._free
+            if self._heard == self.count:
+                self._all_heard.set()
+
+    def expect(self, free: int) -> None:
+        """From now on it is counted who has heard that so many seats are free."""
+        self._free, self._heard, self._all_heard = free, 0, trio.Event()
+
+    async def wait_all_heard(self) -> None:
+        """Waits until all have."""
+        await self._all_heard.wait()
 
 
 async def hear_seats(socket: RawSocket) -> dict[str, object]:
