@@ -71,8 +71,9 @@ class Answer(msgspec.Struct, frozen=True):
 class RawClient:
     """One connection to the front."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
+        self.tls = stream if isinstance(stream, trio.SSLStream) else None
+        self.stream = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._buffer = bytearray()
 
     @classmethod
@@ -84,7 +85,7 @@ class RawClient:
         return cls(await trio.open_tcp_stream(address.host, address.port))
 
     async def send(self, data: bytes) -> None:
-        await self.stream.send_all(data)
+        await (self.tls or self.stream).send_all(data)
 
     async def ask(self, data: bytes = GET) -> Answer:
         await self.send(data)
@@ -118,7 +119,7 @@ class RawClient:
         self.stream.socket.close()
 
     async def _read_more(self) -> bool:
-        data = await self.stream.receive_some()
+        data = await (self.tls or self.stream).receive_some()
         self._buffer += data
         return bool(data)
 

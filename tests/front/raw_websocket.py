@@ -13,6 +13,7 @@ import trio
 
 from tests.front.raw_http import LIMITS, Answer, App, RawClient, RunningFront, serving
 from ticketd.front import FrontLimits
+from ticketd.front.certificates import Certificates
 from ticketd.front.websocket_app import (
     MessageProblem,
     SessionEnds,
@@ -233,10 +234,12 @@ class ServedSockets:
 
 
 @contextlib.asynccontextmanager
-async def serving_sockets(limits: FrontLimits = LIMITS) -> AsyncIterator[ServedSockets]:
+async def serving_sockets(
+    limits: FrontLimits = LIMITS, certificates: Certificates | None = None
+) -> AsyncIterator[ServedSockets]:
     """Serves ``SocketApp`` and, for plain requests, ``App``; at the end every session must have been closed once."""
     app = SocketApp()
-    async with serving(App(), limits, websocket_app=app) as served:
+    async with serving(App(), limits, websocket_app=app, certificates=certificates) as served:
         yield ServedSockets(served, app)
         app.open_gate()
     assert [session.closed for session in app.sessions] == [1] * len(app.sessions)

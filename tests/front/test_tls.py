@@ -28,6 +28,7 @@ from tests.front.raw_http import (
     RunningFront,
     serving,
 )
+from tests.front.raw_websocket import CLOSE, TEXT, RawSocket, close_payload, serving_sockets, upgrade
 from ticketd.front import CertificateError
 from ticketd.front.certificates import HTTP2, HTTP11, Certificates
 from ticketd.front.http2_lane import _is_request
@@ -129,6 +130,41 @@ async def test_a_large_answer_arrives_whole_before_the_end(authority: Authority)
         stream = await connect_tls(authority, served, HTTP11)
         await stream.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert len(await read_to_the_end(stream)) > 16_000_000
+
+
+class TestWebSockets:
+    async def test_messages_of_every_size_pass_both_ways(self, authority: Authority) -> None:
+        certificates = Certificates(authority.certificate, authority.key)
+        async with serving_sockets(certificates=certificates) as sockets:
+            socket = RawSocket(await connect_tls(authority, sockets.served, HTTP11))
+            assert (await socket.ask(upgrade())).status == 101
+            for size in (0, 125, 126, 4096):
+                await socket.echo(b"x" * size)
+            await socket.say(TEXT, b"end")
+            assert await socket.hear() == (TEXT, b"last words")
+            assert await socket.hear() == (CLOSE, close_payload(4000, b"as asked"))
+            await socket.say(CLOSE, close_payload(4000))
+            assert await socket.read_rest() == b""
+
+    async def test_a_reader_that_reads_nothing_is_left(self, authority: Authority) -> None:
+        certificates = Certificates(authority.certificate, authority.key)
+        limits = msgspec.structs.replace(LIMITS, stalled_seconds=SHORT_SECONDS * 6)
+        async with serving_sockets(limits, certificates) as sockets:
+            socket = RawSocket(await connect_tls(authority, sockets.served, HTTP11))
+            assert (await socket.ask(upgrade())).status == 101
+            await socket.say(TEXT, b"flood 100000")
+            await sockets.app.session.over.wait()
+
+    async def test_the_end_of_the_daemon_is_told(self, authority: Authority) -> None:
+        certificates = Certificates(authority.certificate, authority.key)
+        async with serving_sockets(certificates=certificates) as sockets:
+            socket = RawSocket(await connect_tls(authority, sockets.served, HTTP11))
+            assert (await socket.ask(upgrade())).status == 101
+            sockets.served.stop.set()
+            heard = await socket.hear()
+            assert (heard[0], heard[1][:2]) == (CLOSE, close_payload(1001))
+            await socket.say(CLOSE, heard[1])
+            assert await socket.read_rest() == b""
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", GET, bytes(100)])
