@@ -10,7 +10,6 @@ import pytest
 import trio
 import trio.testing
 
-from handlers import forms
 from storage.engine import Command
 from storage.schema.ids import EventId
 from storage.schema.layout import DRAW, event_partition
@@ -196,7 +195,7 @@ async def test_a_long_body_is_not_compressed(
         await join(daemon, event_id)
     await draw(daemon)
     plain = await ask(daemon, event_id, "&full=true")
-    monkeypatch.setattr(forms, "MAX_COMPRESSED_BYTES", len(plain.body) - over)
+    monkeypatch.setattr("handlers.coding.MAX_COMPRESSED_BYTES", len(plain.body) - over)
     told = await daemon.client().call(
         "GET", f"/v1/queue/draw?event_id={event_id}&full=true", headers={"accept-encoding": "gzip"}
     )
