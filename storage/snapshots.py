@@ -88,7 +88,8 @@ class StoreReads:
         self._loop_thread: int | None = None
         self._open: set[StoreSnapshot] = set()
         self._shared: View | None = None  # of the loop's snapshots, as long as nothing newer is committed
-        self._published_ms: int | None = None  # the time of the commit that snapshots show, once somebody has read it
+        # The time of the commit that snapshots show, once somebody has read it.
+        self._published_ms: int | None = None
         self._memo: dict[object, object] = {}
         self._memo_ms = 0
 
