@@ -36,6 +36,7 @@ from storage.engine import (
     Subscriber,
 )
 from storage.snapshots import StoreReads
+from storage.turns import Turns
 
 R = TypeVar("R")
 
@@ -62,6 +63,12 @@ class _Waiting(Job):
     def __init__(self, command: Command[object], deadline: float | None) -> None:
         super().__init__(command, deadline)
         self.task: trio.lowlevel.Task | None = None
+
+    def resume(self) -> None:
+        """Lets the task go on, if it still waits."""
+        if self.task is not None:
+            task, self.task = self.task, None
+            trio.lowlevel.reschedule(task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +188,7 @@ class ThreadedEngine(WritingEngine):
         self._staged = threading.Semaphore(0)
         self._busy = False  # the thread has a batch
         self._thread_ended = trio.Event()
+        self._turns = Turns()
         self._token: trio.lowlevel.TrioToken | None = None
 
     def queue_length(self) -> int:
@@ -192,9 +200,11 @@ class ThreadedEngine(WritingEngine):
         if self._state is not State.RUNNING:
             self._refuse_if_stopped()
             raise EngineStopped("the writer has not been started")
-        if self._waiting >= self._queue_max:
+        if self._waiting + len(self._turns) >= self._queue_max:
             raise EngineOverloaded("too many commands are waiting for the store")
         waiting = _Waiting(command, _deadline(deadline_seconds))
+        await self._turns.wait_to_begin()
+        self._refuse_if_stopped()
         self._commits.take(waiting)
         self._fail_with_commits()
         if not waiting.is_settled():
@@ -221,10 +231,13 @@ class ThreadedEngine(WritingEngine):
         thread = threading.Thread(target=self._commit_what_is_handed, name="ticketd-writer", daemon=True)
         thread.start()
         try:
-            task_status.started()
-            while self._failure is None:
-                self._begin_commit()
-                await self._hear_news()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._turns.run)
+                task_status.started()
+                while self._failure is None:
+                    self._begin_commit()
+                    await self._hear_news()
+                nursery.cancel_scope.cancel()
         finally:
             self._state = State.STOPPED
             # Bounded: nothing can be added to what was taken.
@@ -307,7 +320,7 @@ class ThreadedEngine(WritingEngine):
         self._waiting -= len(settled.jobs)
         for job in settled.jobs:
             if isinstance(job, _Waiting) and job.task is not None:
-                trio.lowlevel.reschedule(job.task)
+                self._turns.resume(job.resume)
 
 
 class InlineEngine(WritingEngine):
