@@ -93,6 +93,10 @@ class ChangeJudge:
             if isinstance(change.event, TimeCredited)
         }
         for change in changes:
+            # What was set by a commit holds for all of it, wherever in it that is told.
+            if isinstance(change.event, EventPut | RoomChanged):
+                self._judge_of(change.event.event_id).learn(self._read_sale(change.event.event_id))
+        for change in changes:
             yield from self._check_order(change)
             event = change.event
             event_id: EventId | None = getattr(event, "event_id", None)
@@ -136,8 +140,6 @@ class ChangeJudge:
     def _follow(self, event_id: EventId, change: Change, credit_ms: int | None) -> Iterator[Problem]:
         judge, at_ms = self._judge_of(event_id), change.at_ms
         match change.event:
-            case EventPut() | RoomChanged():
-                judge.learn(self._read_sale(event_id))
             case EventDeleted():
                 self._events.pop(event_id, None)
             case TimeCredited(credit_ms=credited_ms):

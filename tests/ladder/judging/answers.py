@@ -70,7 +70,9 @@ _RETRIED: Final = frozenset({429, 503})
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """One request and its answer. ``path`` without its query; ``caller`` is whoever asks, in any words that are the
-    same for the same one; header names in lower case; ``key`` is the Idempotency-Key."""
+    same for the same one (``user:ID`` for a buyer with a token); header names in lower case; ``key`` is the
+    Idempotency-Key. ``event`` is the id of the event that it is about, where that is known; ``place`` tells the places
+    in line of one caller apart."""
 
     method: str
     path: str
@@ -80,6 +82,8 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     sent: bytes = b""
     key: str | None = None
+    event: str = ""
+    place: str = ""
 
 
 class _Promise(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +93,7 @@ class _Promise(msgspec.Struct, frozen=True, kw_only=True):
     what: UUID
     of: UUID | None = None
     seats: int = 0
+    event: str = ""
 
 
 class AnswerJudge:
@@ -96,8 +101,10 @@ class AnswerJudge:
 
     def __init__(self) -> None:
         self._outcomes: dict[tuple[str, str, str], tuple[bytes, str, int, bytes]] = {}
-        self._places: dict[str, int] = {}
+        self._places: dict[tuple[str, str], int] = {}
         self._promises: dict[tuple[str, UUID], _Promise] = {}
+        self._forgotten: set[UUID] = set()
+        self._deleted: set[str] = set()
 
     @property
     def promises(self) -> int:
@@ -174,45 +181,62 @@ class AnswerJudge:
 
     def _check_place(self, where: str, answered: Answered, found: dict[str, Any]) -> Iterator[Problem]:
         """A place in line only gets nearer."""
-        if answered.path not in {"/v1/queue/status", "/v1/queue/join"} or found.get("status") != "QUEUED":
+        if answered.path != "/v1/queue/status" or found.get("status") != "QUEUED":
             return
-        position = found["queue_position"]
-        before = self._places.get(answered.caller)
-        if answered.path.endswith("status") and before is not None and position > before:
+        position, place = found["queue_position"], (answered.caller, answered.place)
+        before = self._places.get(place)
+        if before is not None and position > before:
             text = f"{answered.caller} stood at {before}, then at {position}"
             yield Problem(invariant="nobody-overtakes", where=where, text=text)
         if position < 1:
             yield Problem(invariant="position-counts-from-1", where=where, text=f"QUEUED at {position}")
-        self._places[answered.caller] = position
+        self._places[place] = position
 
     def _note(self, answered: Answered, found: Any) -> None:
         """What the answer promises."""
-        parts = answered.path.strip("/").split("/")
-        match answered.method, parts[1:]:
+        event = answered.event
+        match answered.method, answered.path.strip("/").split("/")[1:]:
             case "POST", ["queue", "join"]:
-                self._places.pop(answered.caller, None)
-                self._promise("entry", found["entry_id"])
+                self._promise("entry", found["entry_id"], event=event)
             case "POST", ["seats", "reserve"]:
-                self._promise("hold", found["reservation_id"], seats=len(found["seats"]))
+                self._promise("hold", found["reservation_id"], seats=len(found["seats"]), event=event)
             case "POST", ["orders"]:
                 self._promise("order", found["order_id"])
             case "POST", ["orders", order_id, "cancel"]:
                 self._promise("cancelled order", order_id)
             case "POST", ["payment-methods"] if answered.caller.startswith("user:"):
                 self._promise("card", found["payment_method_id"], of=answered.caller.removeprefix("user:"))
-            case "DELETE", ["payment-methods", method_id]:
-                self._promises.pop(("card", UUID(method_id)), None)
             case "POST", ["tickets", _, "transfer"]:
                 self._promise("transfer", found["transfer_id"])
             case "POST", ["transfers", transfer_id, "accept"]:
                 self._promise("accepted transfer", transfer_id)
                 self._promise("ticket", found["ticket_id"])
             case _:
+                self.release(answered.method, answered.path)
+
+    def release(self, method: str, path: str) -> None:
+        """A request was made, answered or not, that may have ended what was promised."""
+        match method, path.strip("/").split("/")[1:]:
+            case "DELETE", ["payment-methods", method_id]:
+                self._promises.pop(("card", UUID(method_id)), None)
+                # The repetition of an answer that came before promises nothing again.
+                self._forgotten.add(UUID(method_id))
+            case "DELETE", ["operator", "events", event_id]:
+                # For good: an answer of before may come after this one, and the event again under the same id.
+                self._deleted.add(event_id)
+                kept = {name: each for name, each in self._promises.items() if each.event != event_id}
+                self._promises = kept
+            case _:
                 pass
 
-    def _promise(self, kind: str, what: str, *, of: str | None = None, seats: int = 0) -> None:
-        promise = _Promise(kind=kind, what=UUID(what), of=None if of is None else UUID(of), seats=seats)
-        self._promises[kind, promise.what] = promise
+    def _promise(
+        self, kind: str, what: str, *, of: str | None = None, seats: int = 0, event: str = ""
+    ) -> None:
+        if UUID(what) in self._forgotten or event in self._deleted:
+            return
+        self._promises[kind, UUID(what)] = _Promise(
+            kind=kind, what=UUID(what), of=None if of is None else UUID(of), seats=seats, event=event
+        )
 
 
 _BEFORE_THE_KEY: Final = (CODES[401] | CODES[405] | CODES[429]) | {
