@@ -5,3 +5,7 @@ its deaths and its new lives, the gateway, the mail, the clock. ``people``: who 
 after every step, and the trace of all that was answered and committed. ``run``: one script from its beginning to its
 end. ``shrink``: a script that fails, cut down. ``rung``: many seeds, one after the other.
 """
+
+from tests.ladder.simulation.rung import RUNG
+
+__all__ = ["RUNG"]

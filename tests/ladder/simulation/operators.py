@@ -8,7 +8,7 @@ from uuid import UUID
 
 from storage.verify import Problem
 from tests.ladder.simulation.people import Town
-from tests.ladder.simulation.script import Hall, Operate
+from tests.ladder.simulation.script import Crash, Hall, Operate
 from tests.ladder.simulation.world import Request
 from tests.support.daemon import START_MS, Answer
 from tests.support.events import arena_file
@@ -144,7 +144,20 @@ class Office:
             "payment": {"method": "CASH", "receipt": receipt},
             "quantity": 1 + action.x % 4,
         }
+        if action.x % 4 == 0:
+            # The daemon dies as it sells, or right after.
+            crash = Crash(at_ms=0, commits=1 + action.x % 2, after=action.x % 8 == 0, down_ms=500)
+            self._town.world.plan_crash(crash)
         sold = await self._till("/v1/box-office/sales", body, f"till-{name}")
+        if (
+            sold is not None
+            and sold.status == 409
+            and sold.code == "ORDER_EXISTS"
+            and receipt != f"R{action.x % 40}"
+        ):
+            text = f"{receipt} was sold without an answer, and is refused to its own repetition"
+            problem = Problem(invariant="same-key-same-bytes", where="till", text=text)
+            self._town.world.watch.report([problem])
         if sold is not None and sold.status == 201:
             self._sold.append(sold.json["order_id"])
 

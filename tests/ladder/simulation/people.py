@@ -15,7 +15,7 @@ import trio
 
 from storage.verify import Problem
 from tests.ladder.simulation.listening import listen
-from tests.ladder.simulation.script import Step, Visit
+from tests.ladder.simulation.script import Crash, Step, Visit
 from tests.ladder.simulation.world import Request, World
 from tests.support.daemon import Answer
 from ticketd.tickets.code import TicketCodeInvalid, TicketKeyId, verify_ticket_code
@@ -30,6 +30,8 @@ _CARDS: Final = (
     "tok_chargeDeclinedInsufficientFunds",
     "tok_unheard_of",
 )
+DEADLY: Final = 101
+"""Of so many steps, one is the daemon's death."""
 _ADDRESS: Final = {
     "street": "1 Quay",
     "city": "New York",
@@ -151,6 +153,11 @@ class Turn:
         """Asks as the buyer, with an access token of this hall unless another one is given."""
         buyer = self.buyer
         used = token or buyer.access.get(self.hall) or buyer.token
+        if self.x % DEADLY == 0:
+            # The daemon dies within this very request, or within whatever follows from it.
+            buyer.town.world.plan_crash(
+                Crash(at_ms=0, commits=1 + self.x % 3, after=self.x % 7 > 2, down_ms=900)
+            )
         return await buyer.ask(
             Request(
                 method=method,
@@ -314,6 +321,9 @@ async def _pay(turn: Turn) -> None:
         "delivery_method": "MOBILE",
     }
     token = buyer.access.get(hall, "")
+    if turn.x % 6 == 1:
+        # From another tab, while the gateway is asked.
+        turn.nursery.start_soon(_give_up_soon, turn, hold)
     answer = await turn.ask("POST", "/v1/orders", body, token=token, key=turn.key)
     if answer is not None and answer.status == 201:
         told = answer.json
@@ -321,6 +331,11 @@ async def _pay(turn: Turn) -> None:
         turn.town.orders.append((told["order_id"], str(buyer.user), hall))
         if "next_action" in told:
             buyer.challenge = told["next_action"]["redirect_url"].partition("://")[2].partition("/")[2]
+
+
+async def _give_up_soon(turn: Turn, hold: str) -> None:
+    await trio.sleep(0.06)
+    await turn.ask("DELETE", f"/v1/reservations/{hold}")
 
 
 async def _act(turn: Turn) -> None:
