@@ -356,6 +356,14 @@ class Bare:
             moved = True
         return moved
 
+    def until_edge(self) -> int:
+        """How long it is until the next time at which something ends, or counts towards the rate no more; 0: never."""
+        ends = [hold.due for hold in self.live] + self.due
+        if self.lately:
+            ends.append(self.lately[0] + WINDOW_MS)
+        edge = min(ends, default=_NEVER)
+        return edge - self.now if self.now < edge < _NEVER else 0
+
     def check(self) -> None:
         """Sums that must be right whatever happened: AssertionError."""
         states = self.seats

@@ -21,7 +21,9 @@ _OFTEN: Final = (
 _COMING: Final = frozenset({"join", "claim"})
 """What anybody does; the rest is mostly done by whoever came in last."""
 _CANCELS: Final = frozenset({"cancel"})
-_TIMES: Final = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 499, 1_000, 3_000, 15_000)
+_TO_EDGE, _BEFORE_EDGE = -2, -1
+_TIMES: Final = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, _TO_EDGE, _BEFORE_EDGE, 1, 499, 1_000, 5_000)
+"""How much time passes before a step; or until the very moment at which something ends, or a millisecond less."""
 _WANTED: Final[tuple[tuple[int, ...], ...]] = tuple(
     tuple((first + further) % SEATS for further in range(count))
     for first in range(SEATS)
@@ -70,7 +72,7 @@ def walk_bare(seed: int, count: int) -> Bare:
     for _ in range(count):
         number = draw(32)
         if passes_ms := times[number >> 12 & 15]:
-            bare.now += passes_ms
+            bare.now += passes_ms if passes_ms > 0 else _by_edge(bare, passes_ms)
             settle()
         kind = number & 31
         move = table[kind]
@@ -93,6 +95,11 @@ def walk_bare(seed: int, count: int) -> Bare:
     return bare
 
 
+def _by_edge(bare: Bare, passes_ms: int) -> int:
+    left_ms = bare.until_edge()
+    return max(left_ms - (passes_ms == _BEFORE_EDGE), 0)
+
+
 class Difference(AssertionError):
     """The product did something else than the model."""
 
@@ -108,8 +115,9 @@ class Pair:
         """One step of both; the number of its refusal. Raises Difference."""
         bare, product = self.bare, self.product
         if step.passes_ms:
-            bare.now += step.passes_ms
-            product.pass_time(step.passes_ms)
+            passes_ms = step.passes_ms if step.passes_ms > 0 else _by_edge(bare, step.passes_ms)
+            bare.now += passes_ms
+            product.pass_time(passes_ms)
             self._settle()
         user = bare.followed if step.user is None else step.user
         arguments = step.arguments if user < 0 else (user, *step.arguments)

@@ -14,14 +14,14 @@ PLANTS: Final[dict[str, Plant]] = {
         right="    if has.held + has.bought + seats > sale.purchase_limit:\n",
         wrong="    if has.held + has.bought + seats > sale.purchase_limit + 1:\n",
         test=_TEST,
-        told="PURCHASE_LIMIT_EXCEEDED",
+        told="by the model",
     ),
     "admission off by one": Plant(
         file="ticketd/domain/room_book.py",
         right="        if self.room.active >= settings.max_active:\n",
         wrong="        if self.room.active > settings.max_active:\n",
         test=_TEST,
-        told="counters",
+        told="by the model",
     ),
     "a window of the rate that is a millisecond short": Plant(
         file="ticketd/domain/room_book.py",
@@ -64,6 +64,6 @@ PLANTS: Final[dict[str, Plant]] = {
         right="book.queue_size >= book.sale.room.capacity:",
         wrong="book.queue_size > book.sale.room.capacity:",
         test=_TEST,
-        told="QUEUE_FULL",
+        told="by the model",
     ),
 }

@@ -185,10 +185,12 @@ def check_money(reader: Reader, payments: list[PaymentSnapshot]) -> list[Problem
         captures[payment.order_id] += payment.captured_minor > 0
         if payment.authorised_minor:
             found.append(f"{payment.order_id}: {payment.authorised_minor} are still set aside")
-    for order_id in kept.keys() - orders.keys():
-        # Of an event that was deleted, which nothing was sold of.
-        if kept[order_id]:
-            found.append(f"{order_id}: {kept[order_id]} are kept, and there is no such order")
+    # Of an event that was deleted nothing was sold, or all is given back.
+    found += [
+        f"{order}: {kept[order]} are kept of no order"
+        for order in kept
+        if kept[order] and order not in orders
+    ]
     for order_id, order in orders.items():
         due = order.total_minor - order.refund_minor if order.state is OrderState.CONFIRMED else 0
         if order.payment_state is PaymentState.REFUNDED:
