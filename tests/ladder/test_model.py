@@ -23,7 +23,7 @@ _SEATS: Final = st.integers(0, SEATS - 1)
 
 
 def test_climb(tmp_path: Path) -> None:
-    verdict = RUNG.climb(Budget(seconds=8, seed=1, folder=tmp_path))
+    verdict = RUNG.climb(Budget(seconds=8, seed=4, folder=tmp_path))
     print(verdict.figures)
     assert verdict.passed, verdict
     # Nearly all refusals that there are; a sale that is sold out is rare.
