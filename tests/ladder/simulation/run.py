@@ -17,7 +17,7 @@ import trio.testing
 
 from storage.engine import Reader
 from storage.schema.ids import EventId, OrderId
-from storage.schema.layout import ORDERS, event_partition, list_events
+from storage.schema.layout import ORDERS, TOTAL, event_partition, list_events
 from storage.schema.movements import BOX_OFFICE
 from storage.schema.records import OrderRecord
 from storage.schema.states import OrderState, PaymentState
@@ -27,7 +27,7 @@ from tests.ladder.simulation.operators import Office
 from tests.ladder.simulation.people import Town
 from tests.ladder.simulation.script import Action, ClockStep, Crash, Operate, Restart, Script, Trouble, Visit
 from tests.ladder.simulation.watch import Watch
-from tests.ladder.simulation.world import World
+from tests.ladder.simulation.world import Request, World
 from tests.support.daemon import START_MS
 from ticketd.ports.payments import PaymentSnapshot
 
@@ -164,9 +164,35 @@ async def _settle(world: World, watch: Watch) -> None:
         page = await world.sandbox.list_payments(0, page.next_cursor)
         payments += page.payments
     watch.look(life.services.clock.now_ms())
+    await _compare_seat_maps(world, watch)
     with life.services.engine.snapshot() as view:
         watch.check_all(view)
         watch.report(check_money(view, payments))
+
+
+async def _compare_seat_maps(world: World, watch: Watch) -> None:
+    """The seat maps that are kept by following the changes tell what the store does."""
+    life = await world.wait_up()
+    assert life.services is not None
+    with life.services.engine.snapshot() as view:
+        totals = {event: TOTAL.get(view, event_partition(event)) for event in list_events(view)}
+    for event, total in totals.items():
+        target = f"/v1/events/{event}/seats"
+        shown = await world.ask(Request(method="GET", target=target, caller="the end", address="the end"))
+        if shown is None or shown.status != 200 or total is None:
+            text = f"{total} is shown as {None if shown is None else shown.body[:200]!r}"
+            watch.report([Problem(invariant="seat-map-as-stored", where=target, text=text)])
+            continue
+        seats = Counter(
+            seat["status"]
+            for section in shown.json["sections"]
+            for row in section["rows"]
+            for seat in row["seats"]
+        )
+        counted = (seats["AVAILABLE"], seats["RESERVED"], seats["SOLD"], seats["BLOCKED"])
+        if counted != (total.free, total.held, total.sold, total.blocked):
+            text = f"{total} is shown as {counted}"
+            watch.report([Problem(invariant="seat-map-as-stored", where=target, text=text)])
 
 
 def check_money(reader: Reader, payments: list[PaymentSnapshot]) -> list[Problem]:
