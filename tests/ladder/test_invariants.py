@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,7 +36,12 @@ from storage.schema.ids import (
 from storage.schema.layout import event_partition
 from storage.schema.records import RoomSettings, SaleRecord
 from storage.schema.states import EntryState, OrderState, PaymentState, SeatState, TransferState
-from tests.ladder.invariants import Answered, AnswerJudge, ChangeJudge
+from storage.verify.change_log import log_entries
+from tests.domain.inventory_stage import EVENT_ID
+from tests.ladder.invariants import Answered, AnswerJudge, ChangeJudge, judge_log
+from tests.ladder.model.bare import Bare
+from tests.ladder.model.product import Product
+from tests.ladder.model.walk import Pair, steps
 
 EVENT: Final = EventId(UUID(int=1))
 PARTITION: Final = event_partition(EVENT)
@@ -377,3 +384,67 @@ def test_answers_as_they_should_be_break_nothing() -> None:
         place_at(2),
     ]
     assert [problem for each in answers for problem in judge.take(each)] == []
+
+
+def walked_store(folder: Path, count: int) -> Product:
+    """A store in which much has happened, and nobody has changed the settings of its room."""
+    product = Product(folder, 2)
+    pair = Pair(Bare(2), product)
+    for step in islice((step for step in steps(3) if step.name != "set_room"), count):
+        pair.take(step)
+    pair.compare()
+    return product
+
+
+def test_the_log_of_a_store_tells_a_history_as_it_should_be(tmp_path: Path) -> None:
+    product = walked_store(tmp_path, 1500)
+    with product.reading() as reader:
+        assert list(judge_log(reader)) == []
+    product.close()
+
+
+def test_a_change_that_was_never_published_is_missed(tmp_path: Path) -> None:
+    product = walked_store(tmp_path, 200)
+    with product.reading() as reader:
+        found = {problem.invariant for problem in ChangeJudge().check_published(reader)}
+    product.close()
+    assert found == {"published-as-committed"}
+
+
+def test_a_change_that_was_published_and_is_not_in_the_log_is_missed(tmp_path: Path) -> None:
+    product = walked_store(tmp_path, 200)
+    with product.reading() as reader:
+        partition = event_partition(EVENT_ID)
+        entries = list(log_entries(reader, partition))
+        judge = ChangeJudge()
+        for entry in entries:
+            list(judge.take([Change(partition, entry.version, entry.at_ms, entry.event)]))
+        lost = Change(partition, len(entries) + 1, entries[-1].at_ms, entries[-1].event)
+        list(judge.take([lost]))
+        of_event = [
+            problem for problem in judge.check_published(reader) if "was not published" not in problem.text
+        ]
+    product.close()
+    assert [problem.invariant for problem in of_event] == ["published-is-durable"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/queue/join", {"entry_id": str(UUID(int=5))}),
+        ("/v1/seats/reserve", {"reservation_id": str(UUID(int=5)), "seats": [1]}),
+        ("/v1/orders", {"order_id": str(UUID(int=5))}),
+        (f"/v1/orders/{UUID(int=5)}/cancel", {}),
+        (f"/v1/tickets/{UUID(int=5)}/transfer", {"transfer_id": str(UUID(int=5))}),
+        (f"/v1/transfers/{UUID(int=5)}/accept", {"ticket_id": str(UUID(int=5))}),
+    ],
+)
+def test_what_was_acknowledged_and_is_not_in_the_store_is_missed(
+    tmp_path: Path, path: str, body: dict[str, Any]
+) -> None:
+    product = walked_store(tmp_path, 50)
+    judge = AnswerJudge()
+    assert list(judge.take(answered(201, body, path=path))) == []
+    with product.reading() as reader:
+        assert {problem.invariant for problem in judge.check_kept(reader)} == {"acknowledged-survives"}
+    product.close()

@@ -6,7 +6,8 @@ the model's are; what the model has no number for is raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 from uuid import UUID
@@ -287,16 +288,21 @@ class Product:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    def picture(self) -> dict[str, object]:
-        """What can be seen of it, in the model's numbers."""
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """All of the store, once what has run is committed."""
         self._commit()
         with self._backend.view() as view:
+            yield view
+
+    def picture(self) -> dict[str, object]:
+        """What can be seen of it, in the model's numbers."""
+        with self.reading() as view:
             return self._picture(view)
 
     def problems(self) -> list[Problem]:
         """Everything that verification finds wrong."""
-        self._commit()
-        with self._backend.view() as view:
+        with self.reading() as view:
             return list(verify_store(view))
 
     def _picture(self, view: Reader) -> dict[str, object]:
