@@ -110,7 +110,7 @@ PLANTS: Final[dict[str, Plant]] = {
         right="            outcome = await self._calls.refund(order, payment.refunded_minor)\n",
         wrong='            outcome = Refunded("re_unasked", order.refund_minor)\n',
         test=_TEST,
-        told="[money-is-where-it-belongs]",
+        told="refund",
     ),
     "no idempotency key": Plant(
         file="ticketd/tasks/gateway_calls.py",
