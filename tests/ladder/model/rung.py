@@ -85,8 +85,7 @@ def walk_pairs(seed: int, stride: int, seconds: float) -> Walked:
     answers: Counter[str] = Counter()
     taken = walks = 0
     while time.monotonic() - began < seconds or taken < FEWEST_STEPS:
-        # The first walk is never cut short.
-        end = began + seconds if walks else math.inf
+        end = began + seconds if taken >= FEWEST_STEPS else math.inf
         problem, count = _walk_pair(seed, islice(steps(seed), STEPS_A_WALK), answers, end)
         taken += count
         walks += 1
