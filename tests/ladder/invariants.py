@@ -111,6 +111,11 @@ class ChangeJudge:
             yield from judge.room.overdue(now_ms, slack_ms)
             yield from judge.seats.overdue(now_ms, slack_ms)
 
+    def position(self, event_id: EventId, entry_id: EntryId) -> int | None:
+        """The place of one who waits, 1 for the next, as of the newest commit; None where it cannot be told."""
+        judge = self._events.get(event_id)
+        return None if judge is None else judge.room.position(entry_id)
+
     def check_published(self, reader: Reader) -> Iterator[Problem]:
         """The change logs hold exactly what was told here, in that order, as far back as they go."""
         for partition in partitions(reader):

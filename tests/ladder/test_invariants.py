@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from storage.engine import Change
 from storage.schema.events import (
@@ -300,6 +301,22 @@ def test_a_history_as_it_should_be_breaks_nothing(history: list[Any]) -> None:
 def test_what_did_not_end_in_time_is_overdue(history: list[Any], invariant: str) -> None:
     assert judged(history, settled_ms=OPENS_MS + CLAIM_MS) == set()
     assert judged(history, settled_ms=OPENS_MS + HOLD_MS + 1) == {invariant}
+
+
+def test_places_are_counted_before_the_lobby_in_it_as_drawn_and_behind_it() -> None:
+    sale = replace(SALE, room=replace(SALE.room, max_active=1))
+    judge = ChangeJudge(lambda _: sale, lambda _: [EntryId(UUID(int=number)) for number in (2, 1)])
+    joined = [
+        (1, place(1, None, L)),
+        (1, place(2, None, L)),
+        (1, place(3, None, Q)),
+        (OPENS_MS, place(4, None, Q)),
+    ]
+    for version, (at_ms, event) in enumerate(joined, 1):
+        assert list(judge.take([Change(PARTITION, version, at_ms, event)])) == []
+    assert [judge.position(EVENT, EntryId(UUID(int=number))) for number in (1, 3)] == [None, None]
+    assert list(judge.take([Change(PARTITION, 5, OPENS_MS, LobbyDrawn(event_id=EVENT, entry_count=2))])) == []
+    assert [judge.position(EVENT, EntryId(UUID(int=number))) for number in (1, 2, 3, 4)] == [3, 2, 1, 4]
 
 
 def test_a_change_that_is_left_out_is_missed() -> None:

@@ -41,6 +41,18 @@ class RoomJudge:
         """How many were let in and have not ended."""
         return len(self._due)
 
+    def position(self, entry: EntryId) -> int | None:
+        """The place in line of one who waits, 1 for the next; None for all others, and while the lobby waits to be
+        drawn."""
+        if self._lobby and self._drawn is None:
+            return None
+        drawn = [one for one in self._drawn or () if self._states.get(one) is EntryState.LOBBY]
+        line = [*self._waiting(self._front), *drawn, *self._waiting(self._behind)]
+        return line.index(entry) + 1 if entry in line else None
+
+    def _waiting(self, line: list[tuple[int, EntryId]]) -> list[EntryId]:
+        return [entry for _, entry in sorted(line) if self._states[entry] is EntryState.QUEUED]
+
     def draw(self, order: Sequence[EntryId]) -> Iterator[Problem]:
         """The lobby was drawn in this order, those among them who have left since included."""
         if self._drawn is not None:

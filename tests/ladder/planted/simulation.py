@@ -127,6 +127,13 @@ PLANTS: Final[dict[str, Plant]] = {
         test=_TEST,
         told="[published-in-order]",
     ),
+    "places that do not move up when somebody leaves": Plant(
+        file="ticketd/views/positions.py",
+        right="        self._count(seq, -1)\n",
+        wrong="        self._count(seq, 0)\n",
+        test=_TEST,
+        told="[position-is-exact]",
+    ),
     "inner detail in an error": Plant(
         file="handlers/errors.py",
         right="            details=dict(refusal.details),\n",

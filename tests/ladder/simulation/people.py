@@ -13,6 +13,7 @@ from uuid import UUID
 
 import trio
 
+from storage.schema.ids import EntryId, EventId
 from storage.verify import Problem
 from tests.ladder.simulation.listening import listen
 from tests.ladder.simulation.script import Crash, Step, Visit
@@ -87,6 +88,7 @@ class Buyer:
         self.device = f"device-{number}"
         self.address = f"10.0.{number >> 8}.{number & 255}"
         self.queue: dict[int, str] = {}
+        self.entries: dict[int, EntryId] = {}
         self.access: dict[int, str] = {}
         self.cards: list[str] = []
         self.holds: list[tuple[str, int]] = []
@@ -201,6 +203,7 @@ async def _join(turn: Turn, *, other: bool = False, resume: bool = False) -> Non
     )
     if answer is not None and answer.status == 200 and not other:
         buyer.queue[turn.hall] = answer.json["queue_token"]
+        buyer.entries[turn.hall] = EntryId(UUID(answer.json["entry_id"]))
 
 
 async def _join_as_other(turn: Turn) -> None:
@@ -215,9 +218,16 @@ async def _status(turn: Turn) -> None:
     token = turn.buyer.queue.get(turn.hall)
     if token is None:
         return
+    entry = turn.buyer.entries[turn.hall]
     answer = await turn.ask("GET", "/v1/queue/status", token=token)
-    if answer is not None and answer.status == 200 and "access_token" in answer.json:
-        turn.buyer.access[turn.hall] = answer.json["access_token"]
+    if answer is None or answer.status != 200:
+        return
+    told = answer.json
+    if "access_token" in told:
+        turn.buyer.access[turn.hall] = told["access_token"]
+    elif told["status"] == "QUEUED":
+        event_id = EventId(turn.town.events[turn.hall])
+        turn.town.world.watch.check_position(event_id, entry, told["queue_position"])
 
 
 async def _enter(turn: Turn) -> None:

@@ -79,6 +79,13 @@ class Watch:
             self._trace.update(answered.body)
         self.report(self.answers.take(answered))
 
+    def check_position(self, event_id: EventId, entry_id: EntryId, told: int) -> None:
+        """Somebody who waits was just told of a place."""
+        wanted = self._changes.position(event_id, entry_id)
+        if wanted not in {None, told}:
+            text = f"{entry_id} is told of place {told}, and stands at {wanted}"
+            self.report([Problem(invariant="position-is-exact", where=f"event {event_id}", text=text)])
+
     def note(self, text: str) -> None:
         """Something else that happened."""
         self._trace.update(text.encode())
