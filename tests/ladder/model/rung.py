@@ -75,7 +75,8 @@ def climb(budget: Budget) -> Verdict:
         "refused": answers.total() - answers["done"],
         "kinds_of_refusals": len(answers) - 1,
     }
-    findings = tuple(_finding(walked) for walked in all_walked if walked.failed is not None)
+    shrinking = min(budget.seconds, _SHRINK_SECONDS)
+    findings = tuple(_finding(walked, shrinking) for walked in all_walked if walked.failed is not None)
     return Verdict(figures=figures, findings=findings)
 
 
@@ -147,9 +148,9 @@ def _walk_bare(seed: int, seconds: float) -> tuple[int, float]:
     return count, time.monotonic() - began
 
 
-def _finding(walked: Walked) -> Finding:
+def _finding(walked: Walked, seconds: float) -> Finding:
     assert walked.failed is not None
-    small = shrink(walked.failed, _SHRINK_SECONDS)
+    small = shrink(walked.failed, seconds)
     shown = [
         f"  {step.name} by {step.user} {step.arguments} after {step.passes_ms} ms" for step in small[-30:]
     ]

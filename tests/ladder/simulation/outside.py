@@ -15,6 +15,8 @@ from ticketd.ports.payments import (
     AuthoriseOutcome,
     CaptureOutcome,
     Charge,
+    DisputePage,
+    DisputeSnapshot,
     GatewayUnavailable,
     MethodOutcome,
     MethodRequest,
@@ -112,6 +114,12 @@ class TroubledGateway:
 
     async def list_payments(self, since_ms: int, cursor: str | None = None) -> PaymentPage:
         return await self._pass_on("list_payments", lambda: self._inner.list_payments(since_ms, cursor))
+
+    async def disputes_of(self, payment_ref: str) -> tuple[DisputeSnapshot, ...]:
+        return await self._pass_on("disputes_of", lambda: self._inner.disputes_of(payment_ref))
+
+    async def list_disputes(self, since_ms: int, cursor: str | None = None) -> DisputePage:
+        return await self._pass_on("list_disputes", lambda: self._inner.list_disputes(since_ms, cursor))
 
 
 class Letterbox:
