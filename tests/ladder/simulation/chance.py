@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import trio._core._run as trio_run
@@ -28,6 +29,9 @@ def seeded(seed: int, now_ns: Callable[[], int]) -> Iterator[random.Random]:
         stack.enter_context(patch.object(random, "_urandom", source.randbytes))
         for name in ("_now_ns", "_random", "_newest"):
             stack.enter_context(patch.object(made_ids, name, getattr(fresh_ids, name)))
+        # Ids that are only shown are made of noise of their own, and dated by the machine.
+        stack.enter_context(patch.object(ids, "_noise", source.getrandbits))
+        stack.enter_context(patch.object(ids, "time", SimpleNamespace(time_ns=now_ns)))
         stack.enter_context(patch.object(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True))
         stack.enter_context(patch.object(trio_run, "_r", random.Random(seed)))
         yield source
