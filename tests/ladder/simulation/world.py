@@ -282,9 +282,10 @@ class World:
 
     async def wait_up(self) -> Life:
         """The daemon, once it lives."""
-        while self.life is None:
-            await self._came_up.wait()
-        return self.life
+        while (life := self.life) is None or life.dead:
+            # One that is dead, and not gone yet, takes no more requests.
+            await (self._came_up.wait() if life is None else trio.sleep(0.001))
+        return life
 
     async def ask(self, call: Request) -> Answer | None:
         """The answer to a request; None where the daemon died of it, or with it."""
