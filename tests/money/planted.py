@@ -5,30 +5,13 @@ It is not collected with the other tests: ``scripts/money-matrix --planted`` run
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
-FOLDERS: Final = ("config", "handlers", "storage", "tests", "ticketd")
-PATIENCE_SECONDS: Final = 600
-
-
-class Plant(msgspec.Struct, frozen=True, kw_only=True):
-    """In ``file`` the text ``right``, which is there once, becomes ``wrong``; ``told`` is of the failure it brings."""
-
-    file: str
-    right: str
-    wrong: str
-    test: str
-    told: str
-
+from tests.support.planting import Plant, assert_found
 
 PLANTS: Final[dict[str, Plant]] = {
     "acknowledge before commit": Plant(
@@ -88,24 +71,5 @@ PLANTS: Final[dict[str, Plant]] = {
 
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_bug_is_found(tmp_path: Path, name: str) -> None:
-    plant, copy = PLANTS[name], tmp_path / "tree"
-    for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / file, copy / file)
-    planted = copy / plant.file
-    text = planted.read_text()
-    assert text.count(plant.right) == 1, f"{plant.file} has changed: plant it anew"
-    planted.write_text(text.replace(plant.right, plant.wrong))
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/money/{plant.test}"],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert run.returncode == 1, run.stdout + run.stderr
-    assert "1 failed" in run.stdout, run.stdout
-    assert plant.told in run.stdout, run.stdout
+    plant = PLANTS[name]
+    assert_found(replace(plant, test=f"tests/money/{plant.test}"), tmp_path / "tree")
