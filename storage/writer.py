@@ -4,7 +4,7 @@ True here: commands run one after the other, in the order in which they were sub
 one hop back to the event loop, which publishes the changes in commit order and then wakes the waiters. A commit that
 fails ends the engine: every waiter hears that its outcome is unknown, ``run`` raises, and whoever started it ends the
 process. The inline form does the same in the caller's own task. Beside the front's
-``ticketd/front/sockets.py`` this is the only file that uses ``trio.lowlevel``.
+``ticketd/front/sockets.py`` and the counting of tasks this is the only file that uses ``trio.lowlevel``.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
         "ticketd.first_start",
         "ticketd.loading",
         "ticketd.store_metrics",
+        "ticketd.process_metrics",
         "ticketd.logs",
         "ticketd.outside",
         "ticketd.__main__",
@@ -57,7 +58,7 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
 # Third-party names that live behind one file or in one room: name, then the modules (or rooms) that may say it.
 CONFINED: Final[Mapping[str, tuple[str, ...]]] = {
     "lmdb": ("storage.lmdb_engine",),
-    "trio.lowlevel": ("storage.writer", "ticketd.front.sockets"),
+    "trio.lowlevel": ("storage.writer", "ticketd.front.sockets", "ticketd.process_metrics"),
     "httptools": ("ticketd.front.heads",),
     "asyncio": (),
     "hypercorn": ("ticketd.front", "handlers.quart_app"),

@@ -31,6 +31,7 @@ from ticketd.metrics import Metrics, Reading
 from ticketd.ports.mail import Mailer
 from ticketd.ports.payments import PaymentGateway
 from ticketd.ports.sandbox_payments import SandboxGateway
+from ticketd.process_metrics import read_process
 from ticketd.rate_limits.addresses import TrustedProxies
 from ticketd.rate_limits.limits import RateLimits
 from ticketd.realtime.hub import Hub, HubParts
@@ -105,6 +106,7 @@ def build_services(
     keys = KeyBook(engine, outside.external, settings.auth.leeway_seconds, outside.now_ms)
     metrics = Metrics()
     metrics.add_readings(partial(read_store, engine))
+    metrics.add_readings(read_process)
     limits = RateLimits(settings.rate_limits, lambda rate: metrics.rate_limited(rate.value))
     metrics.add_readings(partial(_read_limits, limits))
     versioned: Engine = VersionedEngine(engine) if settings.server.commit_header else engine

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import trio
 
 from config.settings import ServerSettings, Settings, StorageSettings
 from handlers.call import ListenerKind
@@ -60,6 +63,26 @@ async def test_liveness_touches_no_store(daemon: Daemon, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(type(daemon.services.engine), "snapshot", snapshot)
     assert (await nobody(daemon, ListenerKind.PUBLIC).get("/healthz")).status == 200
+
+
+async def test_the_process_tells_of_its_memory_descriptors_and_tasks(daemon: Daemon) -> None:
+    async def read() -> dict[str, float]:
+        answer = await nobody(daemon, ListenerKind.OPERATOR).get("/metrics")
+        lines = [line.split() for line in answer.body.decode().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in lines if "{" not in name}
+
+    before = await read()
+    assert before["process_resident_memory_bytes"] > 10_000_000
+    with ExitStack() as stack:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            for end in socket.socketpair():
+                stack.callback(end.close)
+            meanwhile = await read()
+            nursery.cancel_scope.cancel()
+    after = await read()
+    for name, more in (("ticketd_tasks", 1), ("process_open_fds", 2)):
+        assert (meanwhile[name], after[name]) == (before[name] + more, before[name])
 
 
 async def test_metrics_are_the_operators(daemon: Daemon) -> None:
