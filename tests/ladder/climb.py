@@ -44,13 +44,19 @@ def _climb_one(rung: Rung, seconds: float, seed: int) -> Verdict:
     try:
         verdict = rung.climb(Budget(seconds=seconds, seed=seed, folder=folder))
     except Exception:  # whatever it is, the other rungs are still to be climbed
-        what = f"the rung itself failed\n{traceback.format_exc()}"
+        what = f"the rung itself failed\n{_shortened(traceback.format_exc())}"
         verdict = Verdict(figures={}, findings=(Finding(what=what, repeat=repeat(rung.name, seconds, seed)),))
     if verdict.findings:
         print(f"   what it left behind is in {folder}")
     else:
         shutil.rmtree(folder)
     return verdict
+
+
+def _shortened(trace: str) -> str:
+    """Both ends of a traceback: that of a group of errors repeats itself."""
+    lines = trace.splitlines()
+    return "\n".join(lines if len(lines) <= 60 else [*lines[:40], "...", *lines[-20:]])
 
 
 def repeat(name: str, seconds: float, seed: int) -> str:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.ladder import climb as climbing
 from tests.ladder.__main__ import main
@@ -108,6 +109,22 @@ def test_verdicts_are_written_as_json(tmp_path: Path) -> None:
         "void": None,
     }
     assert written["voids"]["void"] == "too few operations: 3 of 100"
+
+
+def test_the_command_climbs_writes_and_ends_with_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(RUNGS, NAMES[0], replace(RUNGS["finds"], name=NAMES[0]))
+    file = tmp_path / "verdicts.json"
+    arguments = ["--rung", NAMES[0], "--minutes", "0.5", "--seed", "7", "--json", str(file)]
+    assert main(arguments) == climbing.FOUND
+    assert "(30 s, seed 7)" in capsys.readouterr().out
+    assert list(json.loads(file.read_bytes())) == [NAMES[0]]
+
+
+def test_the_command_lists_all_rungs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == climbing.PASSED
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(NAMES)
 
 
 @pytest.mark.parametrize(
