@@ -9,6 +9,7 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallabl
 from quart import Response, request
 from quart_trio import QuartTrio
 from structlog.testing import capture_logs
+from trio.testing import wait_all_tasks_blocked
 
 from tests.front.raw_http import BOTH_FRONTS, GET, App, answer, serving
 
@@ -206,6 +207,34 @@ async def test_refusal_within_a_body_and_the_answer_of_the_app_never_both_come()
             head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
             await client.send(head + b"1\r\na\r\nzz\r\n")
             assert (await client.read_rest()).count(b"HTTP/1.1 ") == 1
+
+
+class Slow(App):
+    """Answers a part, and the rest when it may."""
+
+    async def _answer(
+        self, path: str, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"7")]})
+        await send({"type": "http.response.body", "body": b"no ", "more_body": True})
+        self.entered.set()
+        await self.gate.wait()
+        await send({"type": "http.response.body", "body": b"good", "more_body": False})
+
+
+@pytest.mark.parametrize("more", [b"zz\r\n", b"zz\r\n" + bytes(60_000)], ids=["a bad chunk", "and much more"])
+async def test_a_body_that_goes_wrong_does_not_cost_an_answer_that_has_begun(more: bytes) -> None:
+    app = Slow()
+    async with serving(app) as served:
+        client = await served.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await app.entered.wait()
+        await client.send(more)
+        await wait_all_tasks_blocked(0.01)
+        app.gate.set()
+        found = await client.read_answer()
+        assert (found.status, found.body) == (401, b"no good")
+        assert await client.read_rest() == b""
 
 
 async def test_refusal_of_a_head_request_has_no_body() -> None:

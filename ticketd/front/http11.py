@@ -38,12 +38,18 @@ def plain_config(max_header_bytes: int) -> Config:
 
 
 class _Http11Connection(h11.Connection):
-    """Bytes after a last request (``Connection: close``, HTTP/1.0) are no error that costs it its answer."""
+    """Bytes after a last request (``Connection: close``, HTTP/1.0) are no error that costs it its answer; nor is a body
+    that goes wrong when its answer has begun."""
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         if self.their_state is h11.MUST_CLOSE:
             return h11.NEED_DATA
-        return super().next_event()
+        try:
+            return super().next_event()
+        except h11.RemoteProtocolError:
+            if self.our_state is h11.SEND_BODY:
+                return h11.NEED_DATA
+            raise
 
 
 class PlainHttp11(H11Protocol):
@@ -66,7 +72,7 @@ class PlainHttp11(H11Protocol):
     @property
     def takes_no_more(self) -> bool:
         """The last request of the connection is here; what still comes in is to be thrown away."""
-        return self.connection.their_state is h11.MUST_CLOSE
+        return self.connection.their_state in {h11.MUST_CLOSE, h11.ERROR}
 
     @property
     def held(self) -> bytes:
