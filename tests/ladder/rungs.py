@@ -16,6 +16,7 @@ from tests.support.planting import Plant
 
 NAMES: Final[tuple[str, ...]] = (
     # One line a rung.
+    "fuzz",
     "soak",
 )
 
