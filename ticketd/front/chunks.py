@@ -92,7 +92,11 @@ class ChunkedBody:
         end = self._held.find(_CRLF, self._at)
         line = self._held[self._at : end] if end >= 0 else self._held[self._at :]
         ended_by_half = end < 0 and line.endswith(b"\r")
-        if len(line) > most_bytes or b"\n" in line or b"\r" in line[: len(line) - ended_by_half]:
+        if (
+            len(line) - ended_by_half > most_bytes
+            or b"\n" in line
+            or b"\r" in line[: len(line) - ended_by_half]
+        ):
             raise ChunkFault
         if end < 0:
             return None
