@@ -16,6 +16,10 @@ from tests.support.planting import Plant
 
 NAMES: Final[tuple[str, ...]] = (
     # One line a rung.
+    "history",
+    "power_cuts",
+    "system_calls",
+    "kills",
     "fuzz",
     "soak",
 )
