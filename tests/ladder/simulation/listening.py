@@ -74,12 +74,33 @@ async def _open(life: Life, token: str, address: str) -> WebSocketSession | None
     return opened.session if isinstance(opened, UpgradeAccepted) else None
 
 
+class _News:
+    """What a session has to tell of."""
+
+    def __init__(self) -> None:
+        self._told = trio.Event()
+
+    def note(self) -> None:
+        self._told.set()
+
+    async def wait(self) -> None:
+        """Returns once something was told since the last time."""
+        await self._told.wait()
+        self._told = trio.Event()
+
+
 async def _hear_all(world: World, session: WebSocketSession, event: str) -> None:
-    ear = Ear()
+    ear, news = Ear(), _News()
+    session.listen(news.note)
     try:
-        await session.receive(json.dumps({"type": "subscribe", "event_id": event}))
+        while not session.takes_messages:
+            await news.wait()
+        session.receive(json.dumps({"type": "subscribe", "event_id": event}))
         while True:
-            text = await session.next_message()
+            text = session.next_message()
+            if text is None:
+                await news.wait()
+                continue
             world.watch.figures["heard"] += 1
             world.watch.note("heard")
             world.watch.report(ear.hear(text))

@@ -284,7 +284,10 @@ class World:
         """The daemon, once it lives."""
         while (life := self.life) is None or life.dead:
             # One that is dead, and not gone yet, takes no more requests.
-            await (self._came_up.wait() if life is None else trio.sleep(0.001))
+            if life is None:
+                await self._came_up.wait()
+            else:
+                await trio.sleep(0.001)
         return life
 
     async def ask(self, call: Request) -> Answer | None:
