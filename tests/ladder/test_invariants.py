@@ -319,6 +319,12 @@ def test_places_are_counted_before_the_lobby_in_it_as_drawn_and_behind_it() -> N
     assert [judge.position(EVENT, EntryId(UUID(int=number))) for number in (1, 2, 3, 4)] == [3, 2, 1, 4]
 
 
+def test_the_holds_of_an_event_that_is_cancelled_end_at_once() -> None:
+    judge = ChangeJudge(lambda _: replace(SALE, cancelled=True))
+    for version, event in enumerate([reserved(1, 1), seats(SeatState.AVAILABLE, 1, hold=1, expired=True)], 1):
+        assert list(judge.take([Change(PARTITION, version, OPENS_MS, event)])) == []
+
+
 def test_a_change_that_is_left_out_is_missed() -> None:
     judge = ChangeJudge()
     found = [*judge.take([Change(PARTITION, 2, OPENS_MS, reserved(1, 1))])]

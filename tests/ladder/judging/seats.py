@@ -131,7 +131,9 @@ class SeatsJudge:
         self._ended.add(reservation_id)
         if set(event.seats) != set(hold.seats):
             yield self._problem("all-or-nothing", f"{reservation_id} ends with {event.seats} of {hold.seats}")
-        if event.expired and at_ms < max(hold.due_ms, hold.told_ms):
+        # Nothing is held of an event that will not take place.
+        takes_place = self.sale is None or not self.sale.cancelled
+        if event.expired and takes_place and at_ms < max(hold.due_ms, hold.told_ms):
             text = f"{reservation_id} ran out {max(hold.due_ms, hold.told_ms) - at_ms} ms before its end"
             yield self._problem("hold-not-ended-early", text)
         after = (event.state, event.order_id if event.state is SeatState.SOLD else None)
