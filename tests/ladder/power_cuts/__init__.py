@@ -33,8 +33,10 @@ from tests.ladder.sale.strace import traced, why_not
 BUYERS: Final = 12
 FEWEST_TOLD: Final = 20
 _TOLD: Final = re.compile(rb"(?i)x-commit-version: [^\r]*event-%b=(\d+);new" % str(EVENT_ID).encode())
-_MOST_SECONDS: Final = 100.0
-"""A sale and its images; in a longer one the store grows, and each image takes longer."""
+_MOST_SECONDS: Final = 120.0
+"""For a sale and its images; then comes another sale."""
+_SALE_SECONDS: Final = 2.0
+"""In a longer one the store grows, each image takes longer, and there are fewer of each moment."""
 _FEWEST_SECONDS: Final = 20.0
 
 
@@ -47,7 +49,9 @@ def climb(budget: Budget) -> Verdict:
     seconds = budget.seconds
     while not found and (sales == 0 or ends - time.monotonic() > _FEWEST_SECONDS):
         seconds = min(ends - time.monotonic(), _MOST_SECONDS)
-        before, steps = record(budget.folder / f"sale-{sales}", budget.seed + sales, seconds / 8)
+        before, steps = record(
+            budget.folder / f"sale-{sales}", budget.seed + sales, min(seconds / 8, _SALE_SECONDS)
+        )
         told_now = sum(isinstance(step, Told) for step in steps)
         if told_now < FEWEST_TOLD:
             return Verdict(figures={}, void=f"a sale had {told_now} answers, of at least {FEWEST_TOLD}")
