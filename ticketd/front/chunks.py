@@ -20,10 +20,11 @@ class ChunkFault(Exception):
 class ChunkedBody:
     """Takes a chunked body out of what comes in. ``ended`` becomes true with its last byte."""
 
-    __slots__ = ("_at", "_held", "_left", "_trailer_bytes", "ended")
+    __slots__ = ("_at", "_held", "_is_faulty", "_left", "_trailer_bytes", "ended")
 
     def __init__(self) -> None:
         self.ended = False
+        self._is_faulty = False
         self._held = b""
         self._at = 0
         """How much of what is held was taken."""
@@ -37,11 +38,18 @@ class ChunkedBody:
         return self._held if self.ended else b""
 
     def feed(self, data: bytes) -> bytes:
-        """The part of the body that ``data`` brings. Raises ChunkFault."""
+        """The part of the body that ``data`` brings. Raises ChunkFault, and from then on always: behind a fault nobody
+        can tell what is body and what is another request."""
+        if self._is_faulty:
+            raise ChunkFault
         self._held += data
         found: list[bytes] = []
-        while not self.ended and (piece := self._take()) is not None:
-            found.append(piece)
+        try:
+            while not self.ended and (piece := self._take()) is not None:
+                found.append(piece)
+        except ChunkFault:
+            self._is_faulty = True
+            raise
         self._held = self._held[self._at :]
         self._at = 0
         return b"".join(found)
@@ -91,12 +99,10 @@ class ChunkedBody:
     def _take_line(self, most_bytes: int) -> bytes | None:
         end = self._held.find(_CRLF, self._at)
         line = self._held[self._at : end] if end >= 0 else self._held[self._at :]
-        ended_by_half = end < 0 and line.endswith(b"\r")
-        if (
-            len(line) - ended_by_half > most_bytes
-            or b"\n" in line
-            or b"\r" in line[: len(line) - ended_by_half]
-        ):
+        if end < 0:
+            # Perhaps the first half of its end.
+            line = line.removesuffix(b"\r")
+        if len(line) > most_bytes or b"\n" in line or b"\r" in line:
             raise ChunkFault
         if end < 0:
             return None

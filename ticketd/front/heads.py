@@ -116,7 +116,8 @@ class _Reader:
         self.target = url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.lines.append((name, value))
+        # White space before a value is gone already; behind it, it is no part of it either (RFC 9112, section 5.1).
+        self.lines.append((name, value.rstrip(b" \t")))
 
 
 def _with_unknown_method(data: bytes, method: bytes) -> Head | FrontRefusal:

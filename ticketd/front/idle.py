@@ -45,12 +45,16 @@ class IdleWatch:
 
     def watch(self, seconds: float, expire: Callable[[], None]) -> Silence:
         """Begins a silence of at most ``seconds``; ``expire`` is called once if it lasts longer."""
-        silence = Silence(trio.current_time() + seconds, expire)
-        self._push(silence.until, silence)
+        now = trio.current_time()
+        silence = Silence(now + seconds, expire)
+        # The first silence may be allowed to last longer than the one that follows it.
+        self._push(now + min(seconds, self._idle_seconds), silence)
         return silence
 
     def forget(self, silence: Silence) -> None:
         """Its connection is over."""
+        if silence.expire is None:
+            return
         silence.expire = None
         self._over += 1
         if self._over > _FEW and self._over * 2 > len(self._heap):
