@@ -127,6 +127,7 @@ class AppExchange:
         self._ended = True
 
     def _make_head(self, start: HTTPResponseStartEvent, size: int, more: bool) -> bytes:
+        self._intake.forgo_continue()
         headers = [(bytes(name).lower(), bytes(value)) for name, value in start.get("headers", [])]
         status = int(start["status"])
         length = next((value for name, value in headers if name == b"content-length"), None)

@@ -103,6 +103,10 @@ class Intake:
         self._owes_continue = head.waits_for_continue
         self._body_until = trio.current_time() + self._connection.limits.body_timeout_seconds
 
+    def forgo_continue(self) -> None:
+        """The answer begins: from here on, telling the client to send its body would be within the answer."""
+        self._owes_continue = False
+
     @property
     def body_is_here(self) -> bool:
         """Whether nothing of the request in flight has still to come in."""
