@@ -23,6 +23,7 @@ from ticketd.front import (
     serve_listeners,
 )
 from ticketd.front.certificates import Certificates
+from ticketd.front.fast_lane import DirectApp
 from ticketd.front.serve import FrontKind
 from ticketd.front.websocket_app import WebSocketApp
 
@@ -281,6 +282,7 @@ async def serving(
     listeners: Sequence[NamedListener] = (),
     websocket_app: WebSocketApp | None = None,
     certificates: Certificates | None = None,
+    direct: DirectApp | None = None,
 ) -> AsyncIterator[RunningFront]:
     """Serves ``app`` on loopback (or ``listeners``); at the end of the block it must stop by itself."""
     listeners = listeners or [await open_tcp_listener("127.0.0.1:0", ListenerName.PUBLIC)]
@@ -288,7 +290,12 @@ async def serving(
 
     async def serve(task_status: trio.TaskStatus[list[BoundAddress]]) -> None:
         served = Served(
-            app=app, limits=limits, kind=FRONT_KIND, websocket_app=websocket_app, certificates=certificates
+            app=app,
+            limits=limits,
+            kind=FRONT_KIND,
+            direct=direct,
+            websocket_app=websocket_app,
+            certificates=certificates,
         )
         await serve_listeners(served, listeners, stop=stop, task_status=task_status)
         ended.set()

@@ -1,0 +1,439 @@
+"""Hot requests, answered without a framework between: what follows them, what is refused, and how they end."""
+
+from __future__ import annotations
+
+import gc
+import os
+
+import msgspec
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from handlers.call import ListenerKind, RawRequest, Reply
+from tests.front.raw_http import GET, LARGE, LIMITS, App, RawClient, RunningFront, serving
+from ticketd.errors import Refusal
+from ticketd.front.connections import LINGER_SECONDS
+
+TIMED = msgspec.structs.replace(
+    LIMITS,
+    header_timeout_seconds=1.0,
+    body_timeout_seconds=2.0,
+    idle_timeout_seconds=3.0,
+    send_timeout_seconds=4.0,
+    shutdown_seconds=5.0,
+)
+MOST_BYTES = 1000
+REPLIES = {
+    "/hot": Reply(status=200, body=b"hot"),
+    "/hot/gone": Reply(status=204, content_type=""),
+    "/hot/same": Reply(status=304, content_type="", headers=(("ETag", '"1"'),)),
+    "/hot/large": Reply(status=200, body=bytes(LARGE)),
+    "/hot/unsafe": Reply(status=200, headers=(("Location", "/\r\nSet-Cookie: a=b"),)),
+}
+
+
+class Hot:
+    """A direct app for all paths under ``/hot``. It notes what it was asked."""
+
+    listener = ListenerKind.PUBLIC
+
+    def __init__(self) -> None:
+        self.asked: list[RawRequest] = []
+        self.entered = trio.Event()
+        self.gate = trio.Event()
+        self.outcomes: list[str] = []
+
+    def takes(self, method: str, path: str) -> bool:
+        return path.startswith("/hot")
+
+    async def answer_request(self, request: RawRequest) -> Reply:
+        self.asked.append(request)
+        try:
+            return await self._answer(request)
+        except BaseException as error:
+            self.outcomes.append(type(error).__name__)
+            raise
+
+    async def _answer(self, request: RawRequest) -> Reply:
+        match request.path:
+            case "/hot/echo":
+                try:
+                    body = await request.read_body(MOST_BYTES)
+                except Refusal as refusal:
+                    return Reply(status=refusal.code.status, body=refusal.code.name.encode())
+                return Reply(status=200, body=body)
+            case "/hot/gate":
+                self.entered.set()
+                await self.gate.wait()
+            case "/hot/raise":
+                raise ValueError("secret-token in the text of an error")
+            case _:
+                pass
+        return REPLIES.get(request.path, REPLIES["/hot"])
+
+
+def get(path: str, *lines: str, method: str = "GET", version: str = "1.1") -> bytes:
+    head = "\r\n".join((f"{method} {path} HTTP/{version}", "Host: a", *lines))
+    return f"{head}\r\n\r\n".encode("latin-1")
+
+
+HOT_GET = get("/hot")
+
+
+async def pass_time(clock: MockClock, seconds: float) -> None:
+    await wait_all_tasks_blocked()
+    clock.jump(seconds)
+    await wait_all_tasks_blocked()
+
+
+class Stage:
+    """A front with both kinds of app behind it."""
+
+    def __init__(self) -> None:
+        self.app, self.hot = App(), Hot()
+
+    async def exchange(self, sent: bytes, *, ends: bool = False) -> bytes:
+        """All that comes for ``sent`` until the front closes; with ``ends`` nothing follows what is sent."""
+        async with serving(self.app, direct=self.hot) as served:
+            client = await served.connect()
+            await client.send(sent)
+            if ends:
+                await client.stream.send_eof()
+            found = await client.read_rest()
+            await served.assert_alive()
+        return found
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+class TestAnswers:
+    async def test_what_the_endpoint_is_told(self, stage: Stage) -> None:
+        await stage.exchange(get("/hot%20a%2fb?c=%20d", "X-A: 1", "x-a: 2", "Connection: close"))
+        (asked,) = stage.hot.asked
+        assert (asked.method, asked.path, asked.query) == ("GET", "/hot a/b", "c=%20d")
+        assert (asked.headers["x-a"], asked.client, asked.listener) == (
+            "1, 2",
+            "127.0.0.1",
+            stage.hot.listener,
+        )
+
+    @pytest.mark.parametrize("path", ["/hot", "/hot/gone", "/hot/same"])
+    async def test_head_has_the_same_headers_and_no_body(self, stage: Stage, path: str) -> None:
+        async with serving(stage.app, direct=stage.hot) as served:
+            client = await served.connect()
+            for _ in range(2):
+                whole = await client.ask(get(path))
+                head = await client.ask(get(path, method="HEAD"))
+                assert (head.status, head.headers) == (whole.status, whole.headers)
+
+    async def test_hot_and_other_requests_take_turns_on_one_connection(self, stage: Stage) -> None:
+        found = await stage.exchange((HOT_GET + GET) * 20, ends=True)
+        assert [body in found for body in (b"hot", b"hello")] == [True, True]
+        parts = found.split(b"HTTP/1.1 200 OK\r\n")[1:]
+        assert [part.rpartition(b"\r\n\r\n")[2] for part in parts] == [b"hot", b"hello"] * 20
+
+    async def test_a_long_pipeline_lets_others_have_their_turn(self, stage: Stage) -> None:
+        async with serving(stage.app, direct=stage.hot) as served:
+            greedy, other = await served.connect(), await served.connect()
+            await greedy.send(HOT_GET * 1000)
+            await other.send(HOT_GET)
+            assert (await other.read_answer()).body == b"hot"
+            assert len(stage.hot.asked) < 900
+            for _ in range(1000):
+                assert (await greedy.read_answer()).body == b"hot"
+
+    @pytest.mark.parametrize("path", ["/hot/raise", "/hot/unsafe"])
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    async def test_a_fault_is_a_500_once_and_ends_the_connection(
+        self, stage: Stage, path: str, method: str
+    ) -> None:
+        with capture_logs() as logs:
+            found = await stage.exchange(get(path, method=method) + HOT_GET)
+        assert found.startswith(b"HTTP/1.1 500 ")
+        assert found.count(b"HTTP/1.1 ") == 1
+        assert b"Set-Cookie" not in found
+        assert found.endswith(b"\r\n\r\n") is (method == "HEAD")
+        assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["front.app_failed"]
+        assert "secret-token" not in repr(logs)
+
+
+class TestWhatFollows:
+    """That no byte is read as another request than its client meant."""
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+            get("/hot", "Content-Length: 1", "Transfer-Encoding: chunked"),
+            get("/hot", "X : 1"),
+            get("*"),
+            get("/hot", "Upgrade: websocket", "Connection: upgrade"),
+            get("/hot", "X: " + "x" * LIMITS.max_header_bytes),
+        ],
+    )
+    async def test_behind_a_refused_request_nothing_is_read(self, stage: Stage, bad: bytes) -> None:
+        found = await stage.exchange(HOT_GET + bad + HOT_GET + GET)
+        assert found.count(b"HTTP/1.1 ") == 2
+        assert found.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert len(stage.hot.asked) == 1
+        assert stage.app.outcomes == ["done"]  # Of the client who asks whether all is well.
+
+    @pytest.mark.parametrize("last", [get("/hot", "Connection: close"), get("/hot", version="1.0")])
+    async def test_behind_the_last_request_nothing_is_read(self, stage: Stage, last: bytes) -> None:
+        found = await stage.exchange(last + HOT_GET * 3 + GET)
+        assert found.count(b"HTTP/1.1 ") == 1
+        assert b"connection: close\r\n" in found
+        assert len(stage.hot.asked) == 1
+
+    @pytest.mark.parametrize(
+        ("line", "body"),
+        [("Content-Length: 99", HOT_GET), ("Transfer-Encoding: chunked", b"99\r\n" + HOT_GET)],
+    )
+    async def test_an_answer_before_the_body_has_come_is_the_last(
+        self, stage: Stage, line: str, body: bytes
+    ) -> None:
+        found = await stage.exchange(get("/hot", line, method="POST") + body)
+        assert found.count(b"HTTP/1.1 ") == 1
+        assert b"connection: close\r\n" in found
+        assert len(stage.hot.asked) == 1
+
+    @pytest.mark.parametrize(
+        ("line", "body"),
+        [
+            (f"Content-Length: {len(HOT_GET)}", HOT_GET),
+            ("Transfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(HOT_GET), HOT_GET)),
+        ],
+    )
+    @pytest.mark.parametrize("path", ["/hot", "/hot/echo"], ids=["not read", "read"])
+    async def test_a_body_is_no_request(self, stage: Stage, line: str, body: bytes, path: str) -> None:
+        found = await stage.exchange((get(path, line, method="POST") + body) * 3 + GET, ends=True)
+        assert found.count(b"HTTP/1.1 200 OK\r\n") == 4
+        assert len(stage.hot.asked) == 3
+
+    @pytest.mark.parametrize("over", [-1, 0, 1])
+    @pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
+    async def test_a_body_around_its_bound(self, stage: Stage, over: int, is_chunked: bool) -> None:
+        body = b"b" * (MOST_BYTES + over)
+        line = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(body)}"
+        sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if is_chunked else body
+        found = await stage.exchange(get("/hot/echo", line, method="POST") + sent + HOT_GET, ends=True)
+        first, second = found.split(b"HTTP/1.1 ")[1:]
+        assert first.startswith(b"413 " if over > 0 else b"200 ")
+        assert first.endswith(b"BODY_TOO_LARGE" if over > 0 else body)
+        assert second.endswith(b"hot")
+
+    async def test_a_body_too_large_is_not_waited_for(self, stage: Stage) -> None:
+        async with serving(stage.app, direct=stage.hot) as served:
+            client = await served.connect()
+            found = await client.ask(get("/hot/echo", f"Content-Length: {MOST_BYTES + 1}", method="POST"))
+            assert (found.status, found.headers["connection"]) == (413, "close")
+            assert await client.read_rest() == b""
+
+    async def test_a_bad_body_is_refused_and_nothing_behind_it_is_read(self, stage: Stage) -> None:
+        bad = get("/hot/echo", "Transfer-Encoding: chunked", method="POST") + b"1\r\na\r\nzz\r\n0\r\n\r\n"
+        found = await stage.exchange(bad + HOT_GET)
+        assert found.startswith(b"HTTP/1.1 400 ")
+        assert found.count(b"HTTP/1.1 ") == 1
+        assert len(stage.hot.asked) == 1
+
+    async def test_continue_is_said_once_the_body_is_wanted(self, stage: Stage) -> None:
+        waiting = get("/hot/echo", "Content-Length: 5", "Expect: 100-continue", method="POST")
+        async with serving(stage.app, direct=stage.hot) as served:
+            client = await served.connect()
+            for _ in range(2):
+                assert (await client.ask(waiting)).status == 100
+                assert (await client.ask(b"hello")).body == b"hello"
+            refused = await client.ask(waiting.replace(b"/echo", b""))
+            assert (refused.body, refused.headers["connection"]) == (b"hot", "close")
+            assert await client.read_rest() == b""
+
+
+class TestEnds:
+    """What the input's end means in each phase."""
+
+    @pytest.mark.parametrize(
+        ("sent", "statuses"),
+        [
+            (b"", []),
+            (HOT_GET[:5], [400]),
+            (HOT_GET, [200]),
+            (HOT_GET * 3, [200] * 3),
+            (HOT_GET + HOT_GET[:5], [200, 400]),
+            (get("/hot/echo", "Content-Length: 5", method="POST") + b"hell", [400]),
+            (get("/hot/echo", "Transfer-Encoding: chunked", method="POST") + b"5\r\nhell", [400]),
+            (get("/hot/echo", "Content-Length: 5", method="POST") + b"hello", [200]),
+        ],
+    )
+    async def test_of_half_a_connection(self, stage: Stage, sent: bytes, statuses: list[int]) -> None:
+        found = await stage.exchange(sent, ends=True)
+        assert [int(part[:3]) for part in found.split(b"HTTP/1.1 ")[1:]] == statuses
+
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            b"",
+            HOT_GET[:5],
+            get("/hot/gate"),
+            get("/hot/large"),
+            get("/hot/echo", "Content-Length: 5", method="POST") + b"hell",
+        ],
+        ids=["silent", "head", "answer", "sending", "body"],
+    )
+    async def test_by_a_reset_is_nobodys_fault(self, stage: Stage, sent: bytes) -> None:
+        with capture_logs() as logs:
+            async with serving(stage.app, direct=stage.hot) as served:
+                client = await served.connect()
+                await client.send(sent)
+                await wait_all_tasks_blocked()
+                client.reset()
+                stage.hot.gate.set()
+                await served.assert_alive()
+        assert [entry for entry in logs if entry["log_level"] == "error"] == []
+
+    async def test_a_slow_body_is_answered_408(self, stage: Stage, mock_clock: MockClock) -> None:
+        async with serving(stage.app, TIMED, direct=stage.hot) as served:
+            client = await served.connect()
+            await client.send(get("/hot/echo", "Content-Length: 5", method="POST") + b"h")
+            await pass_time(mock_clock, TIMED.body_timeout_seconds * 1.01)
+            assert (await client.read_answer()).status == 408
+            assert await client.read_rest() == b""
+
+    async def test_one_that_stops_reading_is_dropped(self, stage: Stage, mock_clock: MockClock) -> None:
+        async with serving(stage.app, TIMED, direct=stage.hot) as served:
+            client = await served.connect()
+            await client.send(get("/hot/large"))
+            await pass_time(mock_clock, TIMED.send_timeout_seconds * 0.99)
+            await served.assert_alive()
+            await pass_time(mock_clock, TIMED.send_timeout_seconds * 0.02)
+            assert len(await client.read_rest()) < LARGE
+
+    async def test_one_that_reads_slowly_but_steadily_gets_all(
+        self, stage: Stage, mock_clock: MockClock
+    ) -> None:
+        async with serving(stage.app, TIMED, direct=stage.hot) as served:
+            client = await served.connect()
+            await client.send(get("/hot/large", "Connection: close"))
+            got = 0
+            while data := await client.stream.receive_some(4_000_000):
+                got += len(data)
+                mock_clock.jump(TIMED.send_timeout_seconds / 100)
+            assert got > LARGE
+
+
+class TestStopping:
+    """The daemon's end in each phase of a hot request."""
+
+    async def begin(self, served: RunningFront, sent: bytes) -> RawClient:
+        client = await served.connect()
+        await client.send(sent)
+        await wait_all_tasks_blocked()
+        return client
+
+    async def test_a_request_in_flight_gets_its_answer_as_the_last_one(self, stage: Stage) -> None:
+        async with serving(stage.app, direct=stage.hot) as served:
+            client = await self.begin(served, get("/hot/gate") + HOT_GET)
+            served.stop.set()
+            await wait_all_tasks_blocked()
+            assert not served.ended.is_set()
+            stage.hot.gate.set()
+            found = await client.read_answer()
+            assert (found.body, found.headers["connection"]) == (b"hot", "close")
+            assert await client.read_rest() == b""
+            await served.ended.wait()
+
+    async def test_a_body_half_sent_may_still_be_sent(self, stage: Stage) -> None:
+        async with serving(stage.app, direct=stage.hot) as served:
+            client = await self.begin(served, get("/hot/echo", "Content-Length: 5", method="POST") + b"he")
+            served.stop.set()
+            await wait_all_tasks_blocked()
+            found = await client.ask(b"llo")
+            assert (found.body, found.headers["connection"]) == (b"hello", "close")
+            await client.close()
+            await served.ended.wait()
+
+    async def test_an_answer_half_sent_is_sent_to_its_end(self, stage: Stage) -> None:
+        async with serving(stage.app, direct=stage.hot) as served:
+            client = await self.begin(served, get("/hot/large"))
+            served.stop.set()
+            await wait_all_tasks_blocked()
+            assert len((await client.read_answer()).body) == LARGE
+            await client.close()
+            await served.ended.wait()
+
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            HOT_GET[:5],
+            get("/hot/echo", "Content-Length: 5", method="POST"),
+            get("/hot/gate"),
+            get("/hot/large"),
+        ],
+        ids=["head", "body", "answer", "sending"],
+    )
+    async def test_what_takes_longer_is_cut_off(
+        self, stage: Stage, sent: bytes, mock_clock: MockClock
+    ) -> None:
+        limits = msgspec.structs.replace(LIMITS, shutdown_seconds=TIMED.shutdown_seconds)
+        async with serving(stage.app, limits, direct=stage.hot) as served:
+            client = await self.begin(served, sent)
+            served.stop.set()
+            await pass_time(mock_clock, limits.shutdown_seconds * 0.99)
+            assert not served.ended.is_set()
+            await pass_time(mock_clock, limits.shutdown_seconds * 0.02)
+            await served.ended.wait()
+            assert b"HTTP/1.1 4" not in await client.read_rest()
+
+    async def test_a_connection_that_lingers_is_not_waited_for_any_longer(
+        self, stage: Stage, mock_clock: MockClock
+    ) -> None:
+        async with serving(stage.app, direct=stage.hot) as served:
+            client = await self.begin(served, get("/hot", "Connection: close"))
+            assert (await client.read_answer()).body == b"hot"
+            served.stop.set()
+            await pass_time(mock_clock, LINGER_SECONDS * 1.01)
+            await served.ended.wait()
+
+
+async def test_nothing_is_left_of_any_connection(stage: Stage) -> None:
+    """Neither a task nor a descriptor nor an entry of the watch over silences."""
+    kinds = [
+        b"",
+        HOT_GET,
+        HOT_GET[:5],
+        b"\0",
+        get("/hot", "Connection: close"),
+        get("/hot/raise"),
+        get("/raise"),
+        get("/hot/echo", "Content-Length: 5", method="POST") + b"hell",
+        get("/echo", "Transfer-Encoding: chunked", method="POST") + b"zz\r\n",
+        get("/hot/large"),
+        get("/large"),
+        get("/hot", "X: " + "x" * LIMITS.max_header_bytes),
+    ]
+    with capture_logs():
+        async with serving(stage.app, direct=stage.hot) as served:
+            await served.assert_alive()
+            await wait_all_tasks_blocked()
+            before = counted()
+            for leaves in (RawClient.reset, None):
+                for sent in kinds * 3:
+                    client = await RawClient.connect(served.address)
+                    await client.send(sent)
+                    await wait_all_tasks_blocked()
+                    if leaves is None:
+                        await client.close()
+                    else:
+                        leaves(client)
+            await wait_all_tasks_blocked()
+            assert counted() == before
+
+
+def counted() -> tuple[int, int]:
+    """Open descriptors, and tasks."""
+    gc.collect()
+    return len(os.listdir("/proc/self/fd")), trio.lowlevel.current_statistics().tasks_living
