@@ -3,7 +3,8 @@
 What is true here: HTTP/2 is never spoken, neither by upgrade (an ``Upgrade: h2c`` is ignored, as RFC 9110
 section 7.8 allows) nor by prior knowledge (refused); a request for a WebSocket never reaches
 the app: it is put aside for another lane, or refused; a request that cannot be given to the app is refused in
-the API's error form and ends the connection. Sockets and timeouts do not belong here.
+the API's error form and ends the connection; heads are judged as the fast lane judges them, since h11 forgives
+more. Sockets and timeouts do not belong here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hypercorn.protocol.events import Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
-from ticketd.front.heads import origin_form
+from ticketd.front.heads import END, fault_of_part, origin_form, read_head
 from ticketd.front.refusals import FrontRefusal, refusal_bytes
 from ticketd.front.upgrade import UpgradeHead
 
@@ -39,17 +40,31 @@ def plain_config(max_header_bytes: int) -> Config:
 
 class _Http11Connection(h11.Connection):
     """Bytes after a last request (``Connection: close``, HTTP/1.0) are no error that costs it its answer; nor is a body
-    that goes wrong when its answer has begun."""
+    that goes wrong when its answer has begun.
+
+    ``refusal`` is how a head is to be refused that was told to be no HTTP.
+    """
+
+    refusal = FrontRefusal.NOT_HTTP
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         if self.their_state is h11.MUST_CLOSE:
             return h11.NEED_DATA
+        if self.their_state is h11.IDLE:
+            self._judge_head(bytes(self.trailing_data[0]))
         try:
             return super().next_event()
         except h11.RemoteProtocolError:
             if self.our_state is h11.SEND_BODY:
                 return h11.NEED_DATA
             raise
+
+    def _judge_head(self, held: bytes) -> None:
+        end = held.find(END)
+        found = read_head(held[: end + len(END)]) if end >= 0 else fault_of_part(held)
+        if isinstance(found, FrontRefusal):
+            self.refusal = found
+            raise h11.RemoteProtocolError(found.message, error_status_hint=found.status)
 
 
 class PlainHttp11(H11Protocol):
@@ -65,9 +80,10 @@ class PlainHttp11(H11Protocol):
     _method = b""
 
     async def initiate(self) -> None:
-        self.connection = _Http11Connection(
+        self._requests = _Http11Connection(
             h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
         )
+        self.connection = self._requests
 
     @property
     def takes_no_more(self) -> bool:
@@ -119,9 +135,8 @@ class PlainHttp11(H11Protocol):
     async def _create_stream(self, request: h11.Request) -> None:
         self._method = request.method
         target = origin_form(request.target)
-        refusal = _refusal_of(request) or (FrontRefusal.TARGET if target is None else None)
-        if refusal is not None or target is None:
-            await self.refuse(refusal or FrontRefusal.TARGET)
+        if target is None:
+            await self.refuse(FrontRefusal.TARGET)
             return
         if _asks_for_websocket(request):
             if self.takes_upgrades:
@@ -152,7 +167,10 @@ class PlainHttp11(H11Protocol):
         )
 
     async def _send_error_response(self, status_code: int) -> None:
-        await self.refuse(FrontRefusal.HEADERS_TOO_LARGE if status_code == 431 else FrontRefusal.NOT_HTTP)
+        if self.awaits_request and self.held.startswith(b"HEAD "):
+            self._method = b"HEAD"
+        too_large = status_code == FrontRefusal.HEADERS_TOO_LARGE.status
+        await self.refuse(FrontRefusal.HEADERS_TOO_LARGE if too_large else self._requests.refusal)
 
     async def _maybe_recycle(self) -> None:
         self._method = b""
@@ -162,18 +180,6 @@ class PlainHttp11(H11Protocol):
         await self._close_stream()
         await self.can_read.set()
         await self.send(Closed())
-
-
-def _refusal_of(request: h11.Request) -> FrontRefusal | None:
-    if not request.http_version.startswith(b"1."):
-        return FrontRefusal.HTTP_VERSION
-    names = {bytes(name) for name, _ in request.headers}
-    if b"content-length" in names and b"transfer-encoding" in names:
-        # A proxy in front may have believed the other one: what follows could be somebody else's (RFC 9112, 6.1).
-        return FrontRefusal.TWO_LENGTHS
-    if request.method == b"CONNECT":
-        return FrontRefusal.CONNECT
-    return None
 
 
 def _asks_for_websocket(request: h11.Request) -> bool:
