@@ -72,12 +72,6 @@ class Wire:
             self._clients[listener] = client
         return found
 
-    async def exchange(self, sent: bytes) -> bytes:
-        """Everything that comes for bytes on a connection of their own, until the front closes it."""
-        client = await RawClient.connect(self.addresses[ListenerKind.PUBLIC])
-        await client.send(sent)
-        return await client.read_rest()
-
     async def close(self) -> None:
         for client in self._clients.values():
             await client.close()
@@ -111,9 +105,11 @@ async def serving_world(world: World, lane: str) -> AsyncIterator[Wire]:
 
             (addresses[kind],) = await nursery.start(serve)
         wire = Wire(world, addresses)
-        yield wire
-        await wire.close()
-        stop.set()
+        try:
+            yield wire
+        finally:
+            await wire.close()
+            stop.set()
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

@@ -131,14 +131,11 @@ async def ask_everything(wire: Wire) -> Seen:
         seen[f"{line.method} {line.path}: {what}"] = status, headers, body
 
     for line, sample, right in lines:
-        if line.method == "GET":
-            for what, asked in other_forms(right):
-                await note(line, sample, what, asked)
-        elif right.body:
-            waiting = replace(right, is_chunked=True).having(("Expect", "100-continue"))
-            await note(line, sample, RIGHTLY, waiting)
-        else:
-            await note(line, sample, RIGHTLY, right)
+        for what, asked in other_forms(right) if line.method == "GET" else ():
+            await note(line, sample, what, asked)
+        waits = line.method != "GET" and bool(right.body)
+        waiting = replace(right, is_chunked=True).having(("Expect", "100-continue"))
+        await note(line, sample, RIGHTLY, waiting if waits else right)
         assert seen[f"{line.method} {line.path}: {RIGHTLY}"][0] == line.status, line.name
         await (
             trio.testing.wait_all_tasks_blocked()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-
 import pytest
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Response, request
@@ -11,100 +9,10 @@ from quart_trio import QuartTrio
 from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
-from tests.front.raw_http import BOTH_FRONTS, GET, App, answer, serving
+from tests.front.hostile_requests import PRIOR_KNOWLEDGE_REQUESTS, UNREADABLE, UPGRADE, WEBSOCKET_UPGRADES
+from tests.front.raw_http import BOTH_FRONTS, App, answer, serving
 
 pytestmark = BOTH_FRONTS
-
-UPGRADE = (
-    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: " + base64.b64encode(bytes(16)) + b"\r\n"
-)
-PRIOR_KNOWLEDGE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SETTINGS_FRAME = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-
-
-def headers_frame(block: bytes, *, ended: bool = True) -> bytes:
-    flags = b"\x05" if ended else b"\x04"
-    return len(block).to_bytes(3, "big") + b"\x01" + flags + (1).to_bytes(4, "big") + block
-
-
-def literal(name: bytes, value: bytes) -> bytes:
-    """One header in HPACK, neither indexed nor compressed (RFC 7541 section 6.2.2), under 127 bytes."""
-    return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
-
-
-def http2(*frames: bytes) -> bytes:
-    return PRIOR_KNOWLEDGE + SETTINGS_FRAME + b"".join(frames)
-
-
-PSEUDO = literal(b":method", b"GET") + literal(b":scheme", b"http") + literal(b":authority", b"a")
-PRIORITY_FRAME = b"\x00\x00\x05\x02\x00\x00\x00\x00\x01\x00\x00\x00\x00\x10"
-DATA_FRAME = b"\x00\x00\x01\x00\x00\x00\x00\x00\x01x"
-
-WEBSOCKET_UPGRADES = {
-    "plain": UPGRADE + b"Connection: Upgrade\r\n\r\n",
-    "several connection headers": UPGRADE + b"Connection: keep-alive\r\nConnection: x, upgrade\r\n\r\n",
-    "non-ASCII protocol": UPGRADE + b"Connection: Upgrade\r\nSec-WebSocket-Protocol: caf\xe9\r\n\r\n",
-    "non-ASCII extensions": UPGRADE + b"Connection: Upgrade\r\nSec-WebSocket-Extensions: \xff\r\n\r\n",
-    "non-ASCII connection": UPGRADE + b"Connection: Upgrade, \xe9\r\n\r\n",
-    "deflate": UPGRADE + b"Connection: Upgrade\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
-    "no key": b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-    "a byte after it": UPGRADE + b"Connection: Upgrade\r\n\r\nx",
-    "a frame after it": UPGRADE + b"Connection: Upgrade\r\n\r\n\x81\x85\x00\x00\x00\x00hello",
-    "a body": UPGRADE + b"Connection: Upgrade\r\nContent-Length: 5\r\n\r\nhello",
-    "a bad body": UPGRADE + b"Connection: Upgrade\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    "another request after it": UPGRADE + b"Connection: Upgrade\r\n\r\n" + GET,
-}
-
-PRIOR_KNOWLEDGE_REQUESTS = {
-    "only the preface": PRIOR_KNOWLEDGE,
-    "only its first line": b"PRI * HTTP/2.0\r\n\r\n",
-    "CONNECT without a path": http2(
-        headers_frame(literal(b":method", b"CONNECT") + literal(b":authority", b"a"))
-    ),
-    "non-ASCII path": http2(headers_frame(PSEUDO + literal(b":path", b"/\xe9"))),
-    "non-ASCII method": http2(
-        headers_frame(literal(b":method", b"G\xe9T") + literal(b":scheme", b"http") + literal(b":path", b"/"))
-    ),
-    "non-ASCII WebSocket protocol": http2(
-        headers_frame(
-            literal(b":method", b"CONNECT")
-            + literal(b":protocol", b"websocket")
-            + literal(b":scheme", b"http")
-            + literal(b":path", b"/")
-            + literal(b":authority", b"a")
-            + literal(b"sec-websocket-protocol", b"\xe9")
-        )
-    ),
-    "1,100 PRIORITY frames": http2(PRIORITY_FRAME * 1100),
-    "body after the answer": http2(
-        headers_frame(PSEUDO + literal(b":path", b"/"), ended=False), DATA_FRAME * 100
-    ),
-}
-
-UNREADABLE = {
-    "TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
-    "binary": bytes(range(256)) + b"\r\n\r\n",
-    "no request line": b"\r\n\r\n",
-    "non-ASCII target": b"GET /\xe9 HTTP/1.1\r\nHost: a\r\n\r\n",
-    "non-ASCII header name": b"GET / HTTP/1.1\r\nHost: a\r\nX-\xe9: 1\r\n\r\n",
-    "no host": b"GET / HTTP/1.1\r\n\r\n",
-    "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    "CONNECT": b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
-    "CONNECT to a path": b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n",
-    "asterisk": b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
-    "no slash": b"GET ?a=b HTTP/1.1\r\nHost: a\r\n\r\n",
-    "empty authority": b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n",
-    "query without a path": b"GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n",
-    "HTTP/3.0": b"GET / HTTP/3.0\r\nHost: a\r\n\r\n",
-    "lengths that differ": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-    "length that is no number": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \xb2\r\n\r\n",
-    "length of 5,000 digits": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
-    "bad chunk": b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    "huge chunk size": b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    + b"f" * 5000
-    + b"\r\n",
-}
 
 
 def quart_app() -> ASGIFramework:
