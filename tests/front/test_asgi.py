@@ -206,6 +206,18 @@ class TestBodies:
         assert b"connection: close\r\n" in found
         assert len(app.scopes) == 1
 
+    async def test_a_bad_body_that_ends_the_app_before_its_answer_is_refused(self) -> None:
+        async def behave(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            assert await read_body(receive) is None
+            # What a framework does whose other task was told that the client is gone.
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await answer(send, b"too late")
+
+        found = await whole_exchange(Doing(behave), BAD_CHUNK + GET)
+        assert found.startswith(b"HTTP/1.1 400 ")
+        assert found.count(b"HTTP/1.1 ") == 1
+
     async def test_a_length_that_is_not_kept_is_told_to_the_app_again_and_again(self) -> None:
         async def behave(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
             for _ in range(3):

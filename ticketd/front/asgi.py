@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import unquote
 
+import trio
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveEvent,
@@ -108,7 +109,6 @@ class AppExchange:
 
     async def _send_body(self, start: HTTPResponseStartEvent, body: bytes, more: bool) -> None:
         head = b"" if self._begun else self._make_head(start, len(body), more)
-        self._begun = True
         if self._is_bodiless(start):
             body = b""
         elif self._left is not None:
@@ -117,9 +117,18 @@ class AppExchange:
         elif self._is_chunked:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
         if head or body:
-            await self._connection.send(head + body)
+            await self._send_bytes(head + body)
         if not more:
             self._end(start)
+
+    async def _send_bytes(self, data: bytes) -> None:
+        had_begun, self._begun = self._begun, True
+        try:
+            await self._connection.send(data)
+        except trio.Cancelled:
+            # What was cancelled in time can still be answered for.
+            self._begun = had_begun or self._connection.broken
+            raise
 
     def _end(self, start: HTTPResponseStartEvent) -> None:
         if self._left and not self._is_bodiless(start):
