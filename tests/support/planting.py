@@ -20,6 +20,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 FOLDERS: Final = ("config", "handlers", "scripts", "storage", "tests", "ticketd")
 FILES: Final = ("pyproject.toml", "README.md")
 PATIENCE_SECONDS: Final = 600
+_IN_THE_MAKING: Final = shutil.ignore_patterns("*.pyc.*")
+"""What another process is just writing, and will have renamed before it is copied."""
 
 
 class Plant(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +76,7 @@ def plant_in_copy(plant: Plant, copy: Path) -> None:
     What was compiled is copied along, and stays valid since files keep their times; that of the changed file is not.
     """
     for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, copy / folder)
+        shutil.copytree(ROOT / folder, copy / folder, ignore=_IN_THE_MAKING)
     for file in FILES:
         shutil.copy(ROOT / file, copy / file)
     planted = copy / plant.file
