@@ -8,12 +8,12 @@ from tests.support.planting import Plant
 
 PLANTS: Final[dict[str, Plant]] = {
     "snapshots show what is not published": Plant(
-        file="storage/snapshots.py",
-        right="        if published is not None:\n            return published\n",
-        wrong="",
+        file="storage/writer.py",
+        right="        return self._commits.base\n",
+        wrong="        return None\n",
         told="told ",
         rung="history",
-        seconds=8,
+        seconds=30,
     ),
     "seats that are held can be held again": Plant(
         file="ticketd/domain/reservations.py",
