@@ -16,6 +16,8 @@ from tests.support.planting import Plant
 
 NAMES: Final[tuple[str, ...]] = (
     # One line a rung.
+    "simulation",
+    "model",
     "history",
     "power_cuts",
     "system_calls",
