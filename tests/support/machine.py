@@ -31,3 +31,9 @@ class Machine:
         made = self._file.with_suffix(".new")
         made.write_text(f"{seconds:+d}\n")
         made.rename(self._file)
+
+    @staticmethod
+    def forget(pid: int) -> None:
+        """Removes what libfaketime keeps in memory for a process that was killed, and so could not do it itself."""
+        for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+            Path("/dev/shm", name).unlink(missing_ok=True)

@@ -112,6 +112,7 @@ class KilledSale:
             trio.run(play)
             if seconds:
                 self.kills += 1
+                self._machine.forget(daemon.process.pid)
             else:
                 daemon.stop()
 
@@ -142,6 +143,7 @@ class KilledSale:
                 process.wait(self._chances.uniform(0.3, 1.2))
             except subprocess.TimeoutExpired:
                 process.kill()
+        self._machine.forget(process.pid)
         self.kills += 1
 
     def problems(self) -> Iterator[str]:
