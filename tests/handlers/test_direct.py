@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import cast
-from uuid import uuid4
 
 import pytest
 
@@ -38,7 +37,9 @@ def is_hot(method: str, path: str) -> bool:
     return line.hot
 
 
-@pytest.mark.parametrize("value", [str(uuid4()), "x", "search", "a b", "é", "%2F", "a\nb", "{event_id}"])
+@pytest.mark.parametrize(
+    "value", ["0198c0de-0000-7000-8000-00000000abcd", "x", "search", "a b", "é", "%2F", "a\nb", "{event_id}"]
+)
 @pytest.mark.parametrize("method", METHODS)
 def test_it_takes_exactly_what_the_router_finds_to_be_hot(method: str, value: str) -> None:
     for path in PATHS:
