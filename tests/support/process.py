@@ -16,7 +16,7 @@ from typing import Final
 START_SECONDS: Final = 30
 STOP_SECONDS: Final = 15
 
-_LISTENS: Final = re.compile(r"listens on (?P<url>http://\S+)")
+_LISTENS: Final = re.compile(r"listens on (?P<url>https?://\S+)")
 
 
 def ticketd(
