@@ -28,6 +28,7 @@ class Turns:
         self._to_begin: deque[trio.Event] = deque()
         self._to_resume: deque[Callable[[], None]] = deque()
         self._crowded = trio.Event()
+        self._is_over = False
 
     def __len__(self) -> int:
         """How many wait for their turn to begin."""
@@ -35,7 +36,7 @@ class Turns:
 
     async def wait_to_begin(self) -> None:
         """Returns at once, or when it is one's turn. Cancelled while it waits, it leaves the line."""
-        if self._begun < self._at_once and not self._to_begin:
+        if self._is_over or (self._begun < self._at_once and not self._to_begin):
             self._begun += 1
             return
         turn = trio.Event()
@@ -52,7 +53,7 @@ class Turns:
 
     def resume(self, wake: Callable[[], None]) -> None:
         """Calls ``wake`` at once, or when it is its turn. ``wake`` must not fail."""
-        if self._resumed < self._at_once and not self._to_resume:
+        if self._is_over or (self._resumed < self._at_once and not self._to_resume):
             self._resumed += 1
             wake()
             return
@@ -60,7 +61,7 @@ class Turns:
         self._crowded.set()
 
     async def run(self) -> None:
-        """Gives turns until it is cancelled; then everybody has theirs at once."""
+        """Gives turns until it is cancelled; from then on everybody has theirs at once."""
         try:
             while True:
                 await self._crowded.wait()
@@ -70,6 +71,7 @@ class Turns:
                 self._begun = self._resumed = 0
                 self._crowded = trio.Event()
         finally:
+            self._is_over = True
             while self._to_begin or self._to_resume:
                 self._go_round()
 

@@ -133,3 +133,17 @@ async def test_at_the_end_nobody_is_left_behind() -> None:
         nursery.start_soon(turns.run)
         nursery.cancel_scope.cancel()
     assert (len(begun), len(resumed)) == (AT_ONCE * 3, AT_ONCE * 3)
+
+
+async def test_whoever_comes_after_the_end_waits_for_nobody() -> None:
+    turns, resumed = Turns(AT_ONCE), list[int]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(turns.run)
+        nursery.cancel_scope.cancel()
+    for number in range(AT_ONCE * 3):
+        turns.resume(lambda number=number: resumed.append(number))
+        with trio.CancelScope() as scope:
+            scope.cancel()  # Any wait would be cancelled.
+            await turns.wait_to_begin()
+        assert not scope.cancelled_caught
+    assert resumed == list(range(AT_ONCE * 3))
