@@ -177,6 +177,16 @@ async def test_who_does_not_shake_hands_is_left(authority: Authority, sent: byte
     assert not [entry for entry in logs if entry["log_level"] == "error"]
 
 
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01"])
+async def test_the_end_waits_for_no_handshake(authority: Authority, sent: bytes) -> None:
+    async with serving_tls(authority, App()) as served:
+        client = await served.connect()
+        await client.send(sent)
+        await served.assert_taken_in(1)
+        served.stop.set()
+        await served.ended.wait()
+
+
 async def test_plain_old_tls_is_refused(authority: Authority) -> None:
     async with serving_tls(authority, App()) as served:
         context = authority.client_context()

@@ -22,6 +22,7 @@ from storage.engine import (
     Transaction,
 )
 from storage.keys import pack_key
+from storage.turns import AT_ONCE
 from storage.writer import ThreadedEngine, WriterLimits, WritingEngine
 from tests.storage.stores import (
     COUNT_KEY,
@@ -302,7 +303,8 @@ async def test_a_waiter_that_went_away_is_passed_over(backend: FaultyBackend) ->
     assert [change.event for change in published] == [1, 2]
 
 
-async def test_ending_the_writer_commits_what_it_had_taken(backend: FaultyBackend) -> None:
+@pytest.mark.parametrize("count", [5, 2 * AT_ONCE + 1])
+async def test_ending_the_writer_commits_what_it_had_taken(backend: FaultyBackend, count: int) -> None:
     engine = threaded(backend)
     results: list[int] = []
     async with trio.open_nursery() as outer:
@@ -310,14 +312,14 @@ async def test_ending_the_writer_commits_what_it_had_taken(backend: FaultyBacken
         gate = Gate(backend)
         await submit_all(engine, 1, outer, results)
         await gate.reached.wait()
-        await submit_all(engine, 5, outer, results)
+        await submit_all(engine, count, outer, results)
         writer.cancel()
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(EngineStopped):
             await engine.submit(count_command())
         assert results == []
-        gate.open(2)
-    assert sorted(results) == [1, 2, 3, 4, 5, 6]
+        gate.open(count + 1)
+    assert sorted(results) == list(range(1, count + 2))
     assert not any(thread.name == "ticketd-writer" for thread in threading.enumerate())
 
 
