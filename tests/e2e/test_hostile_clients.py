@@ -102,7 +102,7 @@ def test_slow_attacks_all_at_once_are_borne(hall: tuple[DaemonProcess, Target]) 
 
 def test_it_ends_when_it_is_asked_to_whatever_they_do(stored: tuple[Path, str]) -> None:
     data, key = stored
-    with serving(data, environ=UNLIMITED) as daemon:
+    with serving(data, environ={**UNLIMITED, "TICKETD_SERVER_SHUTDOWN_SECONDS": "4"}) as daemon:
         target = Target.of(daemon, key, 1)
 
         async def attack() -> None:
