@@ -69,6 +69,8 @@ BAD = {
     "LF behind a chunk": b"5\r\nhello\n0\r\n\r\n",
     "CR behind a chunk": b"5\r\nhello\r0\r\n\r\n",
     "nothing behind a chunk": b"5\r\nhello0\r\n\r\n",
+    "two other bytes behind a chunk": b"5\r\nhelloxx0\r\n\r\n",
+    "CR and another byte behind a chunk": b"5\r\nhello\rx0\r\n\r\n",
     "a trailer without a colon": b"0\r\nX\r\n\r\n",
     "a trailer with a space before the colon": b"0\r\nX : 1\r\n\r\n",
     "a folded trailer": b"0\r\nX: 1\r\n 2\r\n\r\n",
@@ -136,6 +138,11 @@ class TestBounds:
         for at in range(line_end - 3, line_end + 5):
             assert outcome(whole[:at], whole[at:]) == wanted, at
         assert outcome(*bytewise(whole)) == wanted
+
+
+@pytest.mark.parametrize("part", [b"1;a\rb", b"1;a\nb", b"0\r\nX: a\rb", b"1\r\nax", b"1\r\na\rx"])
+def test_a_fault_is_told_before_the_line_has_ended(part: bytes) -> None:
+    assert outcome(part) is None
 
 
 def test_a_line_without_an_end_is_not_waited_for() -> None:

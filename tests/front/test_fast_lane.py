@@ -388,6 +388,17 @@ class TestStopping:
             await served.ended.wait()
             assert b"HTTP/1.1 4" not in await client.read_rest()
 
+    async def test_a_refusal_is_not_cut_short(self, stage: Stage, mock_clock: MockClock) -> None:
+        """Its client may still be sending: closing at once would take the answer with it."""
+        async with serving(stage.app, direct=stage.hot) as served:
+            client = await self.begin(served, b"GET / HTTP/1.1\r\n\r\n")
+            served.stop.set()
+            await wait_all_tasks_blocked()
+            assert not served.ended.is_set()
+            assert (await client.read_answer()).status == 400
+            await pass_time(mock_clock, LINGER_SECONDS * 1.01)
+            await served.ended.wait()
+
     async def test_a_connection_that_lingers_is_not_waited_for_any_longer(
         self, stage: Stage, mock_clock: MockClock
     ) -> None:

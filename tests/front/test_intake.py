@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httptools
 import msgspec
 import pytest
 import trio
@@ -89,6 +90,29 @@ class TestHeads:
                     await wait_all_tasks_blocked()
             assert found == [GET]
             assert stage.intake.held == b""
+
+    async def test_what_was_looked_at_is_not_looked_at_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Else a byte a packet would cost as much as the whole head, each time."""
+        fed: list[int] = []
+
+        class Counting:
+            def __init__(self, listener: object) -> None:
+                self._parser = real(listener)
+
+            def feed_data(self, data: bytes) -> None:
+                fed.append(len(data))
+                self._parser.feed_data(data)
+
+        real = httptools.HttpRequestParser
+        monkeypatch.setattr("ticketd.front.heads.httptools.HttpRequestParser", Counting)
+        for head in (GET[:-2] + b"a:\r\n" * 50 + b"\r\n", GET.replace(b"GET", b"BREW" * 20)):
+            fed.clear()
+            async with opened() as stage, trio.open_nursery() as nursery:
+                nursery.start_soon(stage.next_head)
+                for byte in head:
+                    stage.peer.send(bytes([byte]))
+                    await wait_all_tasks_blocked()
+            assert sum(fed) <= len(head)
 
     async def test_several_in_one_read(self) -> None:
         async with opened() as stage:

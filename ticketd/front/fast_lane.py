@@ -148,6 +148,7 @@ class _Conversation:
         return None
 
     async def _refuse(self, refusal: FrontRefusal, data: bytes | FrontRefusal) -> None:
+        self._in_flight = True  # To the end: a refusal is as good an answer as any.
         with_body = not (isinstance(data, bytes) and data.startswith(b"HEAD "))
         await self._connection.send(refusal_bytes(refusal, with_body=with_body))
 

@@ -22,6 +22,7 @@ CHUNKED: Final = -1
 
 _ABSOLUTE_FORMS: Final = (b"http://", b"https://")
 _UNKNOWN_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?= )")
+_METHOD_PART: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*(?:( )|\Z)")
 _STAND_IN: Final = b"POST"
 _VERSIONS: Final = {b"1.1\r\n": "1.1", b"1.0\r\n": "1.0"}
 _VERSION_BYTES: Final = 5
@@ -91,16 +92,41 @@ def read_head(data: bytes) -> Head | FrontRefusal:
     return _checked(data, reader, parser.get_method())
 
 
+class HeadPart:
+    """The beginning of a head whose end has not come. What was fed is looked at once, however it comes in."""
+
+    __slots__ = ("_is_in_method", "_parser")
+
+    def __init__(self) -> None:
+        # Without callbacks: what a head says is read once it is whole.
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(_NobodyListens())
+        self._is_in_method = True
+
+    def feed(self, data: bytes) -> FrontRefusal | None:
+        """What is wrong with it now that ``data`` follows; None if it may become a head."""
+        if self._parser is not None:
+            try:
+                self._parser.feed_data(data)
+            except (httptools.HttpParserUpgrade, httptools.HttpParserInvalidMethodError):
+                # llhttp knows the beginnings of registered methods only, and these are all of tokens.
+                self._parser = None
+            except httptools.HttpParserError:
+                return FrontRefusal.NOT_HTTP
+        if self._parser is None and self._is_in_method:
+            found = _METHOD_PART.match(data)
+            if found is None:
+                return FrontRefusal.NOT_HTTP
+            self._is_in_method = not found[1]
+        return None
+
+
 def fault_of_part(data: bytes) -> FrontRefusal | None:
     """What is wrong with the beginning of a head, whose end has not come; None if it may become one."""
-    try:
-        httptools.HttpRequestParser(_Reader()).feed_data(data)
-    except (httptools.HttpParserUpgrade, httptools.HttpParserInvalidMethodError):
-        found = _UNKNOWN_METHOD.match(data + b" ")
-        return FrontRefusal.NOT_HTTP if found is None else None
-    except httptools.HttpParserError:
-        return FrontRefusal.NOT_HTTP
-    return None
+    return HeadPart().feed(data)
+
+
+class _NobodyListens:
+    """What llhttp calls back with where nobody wants to know."""
 
 
 class _Reader:

@@ -16,7 +16,7 @@ from handlers.call import BodyLost
 from ticketd.front.chunks import ChunkedBody, ChunkFault
 from ticketd.front.connections import Connection
 from ticketd.front.faults import PeerGone
-from ticketd.front.heads import CHUNKED, END, Head, fault_of_part
+from ticketd.front.heads import CHUNKED, END, Head, HeadPart
 from ticketd.front.idle import Silence
 from ticketd.front.refusals import FrontRefusal
 
@@ -56,6 +56,7 @@ class Intake:
         Raises PeerGone.
         """
         limits = self._connection.limits
+        part, looked_at = None, 0
         while True:
             end = self.held.find(END)
             if 0 <= end <= limits.max_header_bytes - len(END):
@@ -65,7 +66,9 @@ class Intake:
             if len(self.held) >= limits.max_header_bytes:
                 return FrontRefusal.HEADERS_TOO_LARGE
             if self.held:
-                fault = fault_of_part(self.held)
+                part = part or HeadPart()
+                fault = part.feed(self.held[looked_at:])
+                looked_at = len(self.held)
                 if fault is not None:
                     return fault
                 data = await self._receive_head_part(limits.header_timeout_seconds)
