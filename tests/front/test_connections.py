@@ -151,17 +151,6 @@ class TestSending:
             assert await client.stream.receive_some() == b""
             await client.close()
 
-    async def test_a_send_that_was_cancelled_before_it_began_breaks_nothing(self) -> None:
-        async def lane(connection: Connection) -> None:
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await connection.send(b"nothing")
-            assert scope.cancelled_caught
-            await connection.send(b"bye")
-
-        async with open_door(lane) as address:
-            assert await (await RawClient.connect(address)).read_rest() == b"bye"
-
     async def test_a_broken_connection_is_closed_without_lingering(self, mock_clock: MockClock) -> None:
         closed = trio.Event()
 

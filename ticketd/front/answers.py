@@ -51,13 +51,16 @@ def reply_head(reply: Reply, *, closes: bool) -> bytes:
     Raises UnsafeHeader.
     """
     text = "".join([f"{name}: {value}\r\n" for name, value in reply.headers])
-    if text.count("\n") != len(reply.headers) or text.count("\r") != len(reply.headers):
-        raise UnsafeHeader
+    lines = len(reply.headers)
     if reply.status not in BODILESS:
         if reply.content_type:
             text += f"content-type: {reply.content_type}\r\ncontent-length: {len(reply.body)}\r\n"
+            lines += 2
         else:
             text += f"content-length: {len(reply.body)}\r\n"
+            lines += 1
+    if text.count("\n") != lines or text.count("\r") != lines:
+        raise UnsafeHeader
     end = "connection: close\r\n" if closes else ""
     return f"{status_line(reply.status)}{text}{end}{_date.line()}\r\n".encode("latin-1")
 

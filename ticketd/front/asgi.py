@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import unquote
 
-import trio
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveEvent,
@@ -26,6 +25,7 @@ from ticketd.front.faults import faults_logged
 from ticketd.front.heads import Head
 from ticketd.front.intake import Intake
 from ticketd.front.refusals import FrontRefusal, refusal_bytes
+from ticketd.front.sockets import heed_cancellation
 
 _CHUNKED_LINE: Final = (b"transfer-encoding", b"chunked")
 _CLOSE_LINE: Final = (b"connection", b"close")
@@ -122,13 +122,16 @@ class AppExchange:
             self._end(start)
 
     async def _send_bytes(self, data: bytes) -> None:
-        had_begun, self._begun = self._begun, True
-        try:
-            await self._connection.send(data)
-        except trio.Cancelled:
-            # What was cancelled in time can still be answered for.
-            self._begun = had_begun or self._connection.broken
-            raise
+        connection = self._connection
+        if self._begun:
+            await connection.send(data)
+            return
+        # An app that is cancelled before this can still be answered for. From here on nothing is cut in two.
+        await heed_cancellation()
+        sent = connection.send_nowait(data)
+        self._begun = True
+        if sent < len(data):
+            await connection.send(memoryview(data)[sent:])
 
     def _end(self, start: HTTPResponseStartEvent) -> None:
         if self._left and not self._is_bodiless(start):

@@ -123,17 +123,15 @@ class Connection:
     async def send(self, data: bytes | memoryview) -> None:
         """Sends all of ``data``, each 64 KiB of it within ``send_timeout_seconds``. Raises ``PeerGone``.
 
-        A send that began and did not finish, whether too slow, refused or cancelled, leaves the connection ``broken``:
+        A send that did not finish, whether too slow, refused or cancelled, leaves the connection ``broken``:
         the peer lacks a part of what the lane believes to be sent, so nothing can follow.
         """
-        begun = whole = False
+        whole = False
         self._send_lock = self._send_lock or trio.Lock()
         try:
             async with self._send_lock:
                 if self.broken or self._closed:
                     raise PeerGone
-                await heed_cancellation()
-                begun = True
                 with memoryview(data) as view:
                     for start in range(0, len(view), _SEND_SLICE_BYTES):
                         await self._send_slice(view[start : start + _SEND_SLICE_BYTES])
@@ -141,7 +139,7 @@ class Connection:
         except (OSError, trio.ClosedResourceError, trio.TooSlowError):
             raise PeerGone from None
         finally:
-            self.broken = self.broken or (begun and not whole)
+            self.broken = self.broken or not whole
 
     async def _send_slice(self, view: memoryview) -> None:
         await heed_cancellation()

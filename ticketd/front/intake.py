@@ -171,7 +171,7 @@ class Intake:
             with trio.CancelScope(deadline=self._body_until):
                 if self._owes_continue:
                     self._owes_continue = False
-                    await self._connection.send(_CONTINUE)
+                    await self._say_continue()
                 data = await self._connection.receive()
         except PeerGone:
             self._lose(None)
@@ -182,6 +182,12 @@ class Intake:
             self._lose(FrontRefusal.NOT_HTTP)
         self._owes_continue = False
         self.held += data
+
+    async def _say_continue(self) -> None:
+        # At once: whoever answers meanwhile must not find the connection taken.
+        sent = self._connection.send_nowait(_CONTINUE)
+        if sent < len(_CONTINUE):
+            await self._connection.send(_CONTINUE[sent:])
 
     def _lose(self, loss: FrontRefusal | None) -> NoReturn:
         self.loss = loss
