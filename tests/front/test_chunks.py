@@ -159,7 +159,7 @@ def test_many_small_chunks_are_taken_with_work_in_proportion(monkeypatch: pytest
         def __getitem__(self, index: Any) -> Any:
             found = super().__getitem__(index)
             Counted.copied += len(found)
-            return found
+            return Counted(found)
 
     count = 10_000
     whole = b"1\r\na\r\n" * count + b"0\r\n\r\n"

@@ -15,6 +15,7 @@ from handlers.call import ListenerKind, RawRequest, Reply
 from tests.front.raw_http import GET, LARGE, LIMITS, App, RawClient, RunningFront, serving
 from ticketd.errors import Refusal
 from ticketd.front.connections import LINGER_SECONDS
+from ticketd.front.idle import IdleWatch, Silence
 
 TIMED = msgspec.structs.replace(
     LIMITS,
@@ -130,6 +131,11 @@ class TestAnswers:
                 whole = await client.ask(get(path))
                 head = await client.ask(get(path, method="HEAD"))
                 assert (head.status, head.headers) == (whole.status, whole.headers)
+
+    async def test_head_sends_nothing_behind_its_headers(self, stage: Stage) -> None:
+        found = await stage.exchange(get("/hot", method="HEAD"), ends=True)
+        assert found.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert found.endswith(b"\r\n\r\n")
 
     async def test_hot_and_other_requests_take_turns_on_one_connection(self, stage: Stage) -> None:
         found = await stage.exchange((HOT_GET + GET) * 20, ends=True)
@@ -410,8 +416,21 @@ class TestStopping:
             await served.ended.wait()
 
 
+async def test_every_connection_is_forgotten_by_the_watch_over_silences(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten: list[Silence] = []
+    monkeypatch.setattr(IdleWatch, "forget", lambda _, silence: forgotten.append(silence))
+    for sent in (b"", HOT_GET, HOT_GET[:5], get("/hot/raise")):
+        with capture_logs():
+            await stage.exchange(sent, ends=True)
+    assert (
+        len({id(silence) for silence in forgotten}) == 8
+    )  # Each, and each client who asks whether all is well.
+
+
 async def test_nothing_is_left_of_any_connection(stage: Stage) -> None:
-    """Neither a task nor a descriptor nor an entry of the watch over silences."""
+    """Neither a task nor a descriptor."""
     kinds = [
         b"",
         HOT_GET,
