@@ -348,7 +348,9 @@ class TestWaitingForTheEnd:
         async with opened() as stage:
             await stage.begin(GET)
             stage.peer.shutdown(socket.SHUT_WR)
-            with trio.move_on_after(0.05) as waited:
-                await stage.intake.wait_until_gone()
-            assert waited.cancelled_caught
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stage.intake.wait_until_gone)
+                await wait_all_tasks_blocked()  # Which would never be if the end was read again and again.
+                assert len(nursery.child_tasks) == 1
+                nursery.cancel_scope.cancel()
             assert await stage.next_head() is None
