@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
 import trio
@@ -141,7 +142,7 @@ async def test_whoever_comes_after_the_end_waits_for_nobody() -> None:
         nursery.start_soon(turns.run)
         nursery.cancel_scope.cancel()
     for number in range(AT_ONCE * 3):
-        turns.resume(lambda number=number: resumed.append(number))
+        turns.resume(partial(resumed.append, number))
         with trio.CancelScope() as scope:
             scope.cancel()  # Any wait would be cancelled.
             await turns.wait_to_begin()
