@@ -39,7 +39,8 @@ from ticketd.domain.sales import load_sale
 from ticketd.domain.seat_labels import SeatLabel, seat_labels
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.ids import new_id
-from ticketd.views.seat_maps import Coding, SeatMapRequest
+from ticketd.views.seat_map_text import Coding
+from ticketd.views.seat_maps import SeatMapRequest
 
 
 async def get_seat_map(services: Services, call: AnyCall) -> Reply:

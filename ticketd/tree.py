@@ -3,7 +3,7 @@
     signals and the end
     └─ writer                the pinned thread; ends last, once it has committed what was asked of it
        └─ tasks              time · rooms · holds · payments · disputes · cancelled events · pacing · transfers ·
-       │                  mails · housekeeping · realtime · the gateway
+       │                  mails · housekeeping · realtime · seat maps · the gateway
           └─ listeners       operator · public: they start last and stop first
 
 A task that fails takes the whole tree with it: a half-dead daemon that still answers is the worst state there is. Where
@@ -62,6 +62,7 @@ from ticketd.tasks.housekeeping import run_housekeeping
 from ticketd.tasks.mails import mail_delivery
 from ticketd.tasks.pacing import run_pacing
 from ticketd.tasks.rooms import run_rooms
+from ticketd.tasks.seat_maps import run_seat_maps
 from ticketd.tasks.timekeeper import Timekeeper, credit_time_down
 from ticketd.tasks.transfers import transfer_expiry
 
@@ -197,6 +198,7 @@ async def run_tasks(
         await nursery.start(run_due_work, engine, clock, mail_delivery(engine, mailer))
         await nursery.start(run_housekeeping, engine, clock, services.settings)
         await nursery.start(run_realtime, services.hub)
+        await nursery.start(run_seat_maps, services.seat_maps, clock)
         pacing = partial(run_pacing, enabled=services.settings.rooms.slow_on_payment_trouble)
         await nursery.start(pacing, engine, clock, services.payments.health)
         task_status.started()

@@ -12,16 +12,13 @@ import zstandard
 from storage.engine import Command
 from storage.schema.ids import EventId
 from tests.domain.inventory_recount import seats_by_name
-from tests.domain.inventory_stage import EVENT_ID, Stage, section_id
+from tests.domain.inventory_stage import EVENT_ID, C, InventoryStage, section_id
 from ticketd.domain.events import PutEvent, event_command_partitions, put_event
 from ticketd.domain.seats import seat_states
 from ticketd.errors import Refusal
 from ticketd.event_file.plan import EventPlan
-from ticketd.views.seat_maps import (
-    Coding,
-    SeatMapRequest,
-    SeatMaps,
-)
+from ticketd.views.seat_map_text import Coding
+from ticketd.views.seat_maps import SeatMapRequest, SeatMaps
 
 
 def read(
@@ -54,14 +51,14 @@ def states(answer: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def stored_states(stage: Stage) -> dict[str, str]:
+def stored_states(stage: InventoryStage[C]) -> dict[str, str]:
     """The same, from the store itself."""
     by_name = stage.read(lambda reader: seats_by_name(reader, EVENT_ID))
     found = stage.read(lambda reader: seat_states(reader, EVENT_ID, by_name.values()))
     return {name: state.name for name, (state, _) in zip(by_name, found, strict=True)}
 
 
-async def put(stage: Stage, plan: EventPlan) -> None:
+async def put(stage: InventoryStage[C], plan: EventPlan) -> None:
     """Puts an event that is not the stage's own."""
     partitions = event_command_partitions(EventId(plan.event_id))
     await stage.engine.submit(Command("put", partitions, lambda tx: put_event(tx, PutEvent(plan))))

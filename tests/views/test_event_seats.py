@@ -22,11 +22,8 @@ from ticketd.domain.seats import seat_states
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.event_file.plan import TierPlan
 from ticketd.views import seat_maps
-from ticketd.views.seat_maps import (
-    OLDEST_MS,
-    SeatMapRequest,
-    SeatMaps,
-)
+from ticketd.views.kept_maps import OLDEST_MS
+from ticketd.views.seat_maps import SeatMapRequest, SeatMaps
 
 
 @pytest.fixture

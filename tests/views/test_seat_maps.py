@@ -14,13 +14,9 @@ from tests.domain.inventory_stage import EVENT_ID, Stage, inventory, make_plan, 
 from tests.views.seat_map_reading import put, read, refused, states, stored_states
 from ticketd.errors import ErrorCode
 from ticketd.event_file.plan import RowPlan, SeatPlan, SectionPlan
-from ticketd.views.seat_maps import (
-    MIN_COMPRESSED_BYTES,
-    OLDEST_MS,
-    SEATS_FOR_ONE_MS,
-    SeatMapRequest,
-    SeatMaps,
-)
+from ticketd.views.kept_maps import CROWD_ASKS, OLDEST_MS, SEATS_FOR_ONE_MS
+from ticketd.views.seat_map_text import MIN_COMPRESSED_BYTES
+from ticketd.views.seat_maps import SeatMapRequest, SeatMaps
 from ticketd.views.seat_text import SeatStyle
 
 BIG_HALL = {"Floor": {f"R{n}": 50 for n in range(OLDEST_MS * SEATS_FOR_ONE_MS // 50)}}
@@ -294,3 +290,31 @@ async def test_what_is_counted_as_kept_is_what_is_kept(stage: Stage) -> None:
     assert maps.size_bytes == before + versions_of_a_row
     maps.close()
     assert maps.size_bytes == 0
+
+
+# --- made ahead -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asks", [CROWD_ASKS - 1, CROWD_ASKS])
+async def test_a_crowd_is_given_a_map_until_a_change_that_it_lacks_is_250_ms_old(
+    stage: Stage, asks: int
+) -> None:
+    """Nobody makes it ahead here, as where the task is late."""
+    await stage.put(make_plan(BIG_HALL))
+    maps = SeatMaps(stage.engine, stage.clock)
+    with maps.made_ahead(lambda: None):
+        read(maps)
+        stage.clock.at_ms += OLDEST_MS
+        for _ in range(asks - 1):
+            maps.read(SeatMapRequest(event_id=EVENT_ID))
+        await stage.block(stage.seat("Floor/R0/1"))
+        is_crowd = asks == CROWD_ASKS
+        assert (states(read(maps))["Floor/R0/1"] == "AVAILABLE") is is_crowd
+        stage.clock.at_ms += OLDEST_MS // 2
+        await stage.block(stage.seat("Floor/R0/2"))
+        stage.clock.at_ms += OLDEST_MS // 2 - 1
+        assert (states(read(maps))["Floor/R0/1"] == "AVAILABLE") is is_crowd
+        stage.clock.at_ms += 1
+        now = states(read(maps))
+        assert now["Floor/R0/1"] == "BLOCKED"
+        assert (now["Floor/R0/2"] == "BLOCKED") is is_crowd

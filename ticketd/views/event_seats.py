@@ -2,14 +2,15 @@
 
 True here: ``version`` is a version of the event's partition of which every change of a seat is shown; a row is read
 again only if a seat of it has moved; which seats changed after a version is known back to ``floor``, from the changes
-themselves, never by comparing. How old a map may be, how it is compressed and how many are kept is
-``ticketd.views.seat_maps``'s.
+themselves, never by comparing. How old a map may be and how many are kept is
+``ticketd.views.seat_maps``'s, how it is compressed ``ticketd.views.seat_map_text``'s.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from storage.engine import Reader
@@ -108,6 +109,11 @@ class EventSeats:
         return loaded
 
     @property
+    def rows_behind(self) -> int:
+        """How many rows ``refresh`` would read."""
+        return len(self._dirty)
+
+    @property
     def is_current(self) -> bool:
         """Whether no seat has moved since ``shown``."""
         return self.shown == self.newest
@@ -127,28 +133,44 @@ class EventSeats:
 
     def refresh(self, reader: Reader) -> bool:
         """Reads the rows in which seats have moved. False if the plan is another by now: the map must be made anew."""
+        if not self.refresh_rows(reader, len(self._dirty)):
+            return False
+        self.shown = self.newest
+        return True
+
+    def refresh_rows(self, reader: Reader, limit: int) -> bool:
+        """Reads at most ``limit`` of the rows that ``refresh`` would read, which leaves it fewer. False as it says."""
         partition = event_partition(self.event_id)
         if SALE.get(reader, partition) != self._sale:
             return False
-        for row_key in self._dirty:
+        for row_key in list(islice(self._dirty, limit)):
             row, plan = self._rows[row_key], ROW_PLANS.get(reader, partition, row_key)
             if plan is None or plan.slots != row.slots:
                 return False
             text = self._style.row_text(row_key, plan, ROWS.get(reader, partition, row_key))
             self.size_bytes += len(text) - len(row.text)
             row.text = text
-        self._dirty.clear()
-        self.shown = self.newest
+            self._dirty.discard(row_key)
         return True
 
-    def whole(self, section_id: SectionId | None) -> bytes:
-        """The answer with every seat, or with every seat of one section."""
-        sections: list[bytes] = []
+    def whole(self, section_id: SectionId | None) -> list[bytes]:
+        """The answer with every seat, or with every seat of one section, in pieces to be joined."""
+        head, end = self._frame(complete=True)
+        pieces, between = [head], b""
         for section in self._chosen(section_id):
-            rows = [self._rows[key] for key in section.row_keys]
-            text = b"]},".join([row.head + row.text for row in rows])
-            sections.append(section.head + (text + b"]}" if rows else b""))
-        return self._answer(sections, complete=True)
+            pieces += (between, section.head)
+            between = b"]},"
+            row_between = b""
+            for key in section.row_keys:
+                row = self._rows[key]
+                pieces += (row_between, row.head, row.text)
+                row_between = b"]},"
+            if section.row_keys:
+                pieces.append(b"]}")
+        if between:
+            pieces.append(b"]}")
+        pieces.append(end)
+        return pieces
 
     def changed_after(self, version: int, section_id: SectionId | None) -> bytes:
         """The answer with the seats that changed after ``version``, which must not lie below ``floor``."""
@@ -162,22 +184,23 @@ class EventSeats:
                     rows.append(row.head + cut + b"]}")
             if rows:
                 sections.append(section.head + b",".join(rows))
-        return self._answer(sections, complete=False)
+        head, end = self._frame(complete=False)
+        return b"".join((head, b"]},".join(sections) + b"]}" if sections else b"", end))
 
     def _chosen(self, section_id: SectionId | None) -> Sequence[_Section]:
         if section_id is None:
             return self._sections
         return [section for section in self._sections if section.section_id == section_id]
 
-    def _answer(self, sections: list[bytes], *, complete: bool) -> bytes:
+    def _frame(self, *, complete: bool) -> tuple[bytes, bytes]:
+        """What stands before the sections of an answer, and what after them."""
         version, at_ms = self.shown
         head = (
             f'{{"event_id":"{self.event_id}","version":{version},"complete":{"true" if complete else "false"},'
             f'"currency":"{self._sale.currency}","sections":['
         )
         end = f'],"last_updated":"{rfc3339(at_ms // 1000 * 1000)}"}}'
-        body = b"]},".join(sections) + b"]}" if sections else b""
-        return b"".join((head.encode(), body, end.encode()))
+        return head.encode(), end.encode()
 
     def _mark(self, seats: Iterable[SeatNumber], version: int, dirty: set[RowKey] | None) -> None:
         for seat in seats:

@@ -1,20 +1,20 @@
 """Seat maps as ready answers: each joined and compressed once for a version, and given to all who ask.
 
-True here: a map is never older than 250 ms, and the smaller it is, the fresher, since making it costs less; changes
-since a version are always those up to this moment. All maps together keep within a number of bytes, the ones asked for
-longest ago going first. Nothing is decided by a seat map: a reservation reads the store itself.
+True here: a map never lacks a change that is 250 ms old, and the smaller it is, the fresher, since making it costs
+less; changes since a version are always those up to this moment. A large map that a crowd asks for is made ahead by a
+task (``ticketd.tasks.seat_maps``), out of a draft that is taken here; where that is late, the request makes the map
+after all. All maps together keep within a number of bytes, the ones asked for longest ago going first. Nothing is
+decided by a seat map: a reservation reads the store itself.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Final, Literal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
 
 import msgspec
-import zstandard
 
 from storage.clock import Clock
 from storage.engine import Change, Engine
@@ -23,21 +23,16 @@ from storage.schema.ids import EventId, SectionId
 from storage.schema.layout import event_partition
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.views.event_seats import EventSeats, Moment
+from ticketd.views.kept_maps import KeptMaps
+from ticketd.views.seat_map_text import Coding, SeatMapText, TextMaker
 
-Coding = Literal["zstd", "gzip"]
-
-OLDEST_MS: Final = 250
-"""No map is older than this."""
-SEATS_FOR_ONE_MS: Final = 80
-"""A map of so many seats is made anew at most every millisecond; twice as large, every two: it takes about as long."""
 KEPT_BYTES: Final = 64 * 1024 * 1024
-MIN_COMPRESSED_BYTES: Final = 1024
 MAX_CHANGES_READ: Final = 10_000
 """So many entries of the change log are read for one answer; a version further back is answered with the whole map."""
+ROWS_AT_ONCE: Final = 8
+"""So many rows are read before others have their turn, where a map is made ahead: about half a millisecond."""
 
 _CHANGES_AT_ONCE: Final = 1000
-_ZSTD_LEVEL: Final = 1
-_GZIP_LEVEL: Final = 1
 
 
 class SeatMapRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,39 +45,26 @@ class SeatMapRequest(msgspec.Struct, frozen=True, kw_only=True):
     coding: Coding | None = None
 
 
-class SeatMapText(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer as it goes on the wire. ``coding`` is None where compressing was not asked for, or not worth it."""
+class DraftPart(msgspec.Struct, frozen=True):
+    """One section (None: all), in pieces to be joined, and the codings in which it is wanted."""
 
-    body: bytes
-    coding: Coding | None
-    etag: str
+    section_id: SectionId | None
+    pieces: list[bytes]
+    codings: list[Coding | None]
 
 
-class _Made(msgspec.Struct, frozen=True):
-    """A map that was made, from what, and when."""
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """The maps of one event that are to be made, as its seats stood at one moment; good in any thread."""
 
-    text: SeatMapText
+    kept: KeptMaps
     moment: Moment
     at_ms: int
-
-
-class _Kept:
-    """The seats of one event, and the maps made of them by section and coding.
-
-    ``unreachable``: it is known that the change log does not tell what followed this version, or any before it.
-    """
-
-    __slots__ = ("made", "made_bytes", "seats", "unreachable")
-
-    def __init__(self, seats: EventSeats) -> None:
-        self.seats = seats
-        self.made: dict[tuple[SectionId | None, Coding | None], _Made] = {}
-        self.made_bytes = 0
-        self.unreachable = -1
+    parts: list[DraftPart]
 
     @property
     def size_bytes(self) -> int:
-        return self.seats.size_bytes + self.made_bytes
+        """The bytes of all parts, not compressed."""
+        return sum(len(piece) for part in self.parts for piece in part.pieces)
 
 
 class SeatMaps:
@@ -93,14 +75,17 @@ class SeatMaps:
         self._engine = engine
         self._clock = clock
         self._kept_bytes = kept_bytes
-        self._kept: OrderedDict[EventId, _Kept] = OrderedDict()
-        self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+        self._kept: OrderedDict[EventId, KeptMaps] = OrderedDict()
+        self._maker = TextMaker()
+        self._behind: set[EventId] = set()
+        self._wake: Callable[[], None] | None = None
         self._unsubscribe = engine.subscribe(self._notice)
 
     def close(self) -> None:
         """Follows the engine no longer."""
         self._unsubscribe()
         self._kept.clear()
+        self._behind.clear()
 
     @property
     def size_bytes(self) -> int:
@@ -122,10 +107,11 @@ class SeatMaps:
             kept = self._refreshed(request.event_id, kept)
             self._require_reached(kept.seats, request.since)
             if self._reach_back(kept, request.since):
-                return self._text(kept.seats.changed_after(request.since, section_id), request.coding)
+                changed = kept.seats.changed_after(request.since, section_id)
+                return self._maker.make((changed,), (request.coding,))[0]
         return self._whole(kept, request)
 
-    def _find(self, event_id: EventId) -> _Kept:
+    def _find(self, event_id: EventId) -> KeptMaps:
         kept = self._kept.get(event_id)
         if kept is None:
             kept = self._load(event_id)
@@ -133,7 +119,7 @@ class SeatMaps:
             self._kept.move_to_end(event_id)
         return kept
 
-    def _load(self, event_id: EventId) -> _Kept:
+    def _load(self, event_id: EventId) -> KeptMaps:
         self._kept.pop(event_id, None)
         partition = event_partition(event_id)
         with self._engine.snapshot(partition) as view:
@@ -141,7 +127,7 @@ class SeatMaps:
             seats = EventSeats.load(view, event_id, Moment(version, self._time_of(event_id, version, now_ms)))
         if seats is None:
             raise Refusal(ErrorCode.EVENT_NOT_FOUND, details={"event_id": str(event_id)})
-        kept = self._kept[event_id] = _Kept(seats)
+        kept = self._kept[event_id] = KeptMaps(seats)
         self._make_room()
         return kept
 
@@ -150,7 +136,7 @@ class SeatMaps:
         changes = self._engine.changes(event_partition(event_id), max(version - 1, 0), 1)
         return changes[0].at_ms if changes else now_ms
 
-    def _refreshed(self, event_id: EventId, kept: _Kept) -> _Kept:
+    def _refreshed(self, event_id: EventId, kept: KeptMaps) -> KeptMaps:
         """The seats as they are now."""
         if kept.seats.is_current:
             return kept
@@ -161,39 +147,110 @@ class SeatMaps:
 
     # --- the whole map ----------------------------------------------------------------------------------------------
 
-    def _whole(self, kept: _Kept, request: SeatMapRequest) -> SeatMapText:
+    def _whole(self, kept: KeptMaps, request: SeatMapRequest) -> SeatMapText:
         key = request.section_id, request.coding
         now_ms = self._clock.now_ms()
-        made = kept.made.get(key)
-        if made is not None:
-            oldest_ms = min(OLDEST_MS, kept.seats.seat_count // SEATS_FOR_ONE_MS)
-            if made.moment == kept.seats.newest or 0 <= now_ms - made.at_ms < oldest_ms:
+        if (made := kept.maps.get(key)) is not None:
+            if kept.may_be_made_ahead:
+                kept.note_asked(made, now_ms)
+            if made.moment == kept.seats.newest or kept.is_young(made, now_ms):
+                return made.text
+            # Somebody else is about to make it; until then it may be given a little longer than to a single reader.
+            if self._wake and made.is_crowds(now_ms) and kept.shows_what_is_old(made, now_ms):
+                self._note_behind(request.event_id, kept)
                 return made.text
         kept = self._refreshed(request.event_id, kept)
-        text = self._text(kept.seats.whole(request.section_id), request.coding)
-        if (before := kept.made.get(key)) is not None:
-            kept.made_bytes -= len(before.text.body)
-        kept.made[key] = _Made(text, kept.seats.shown, now_ms)
-        kept.made_bytes += len(text.body)
+        text = self._maker.make(kept.seats.whole(request.section_id), (request.coding,))[0]
+        kept.put(key, text, kept.seats.shown, now_ms)
         self._make_room()
         return text
-
-    def _text(self, body: bytes, coding: Coding | None) -> SeatMapText:
-        if len(body) < MIN_COMPRESSED_BYTES:
-            coding = None
-        if coding == "zstd":
-            body = self._compressor.compress(body)
-        elif coding == "gzip":
-            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-        # Out of the very bytes, version and filters and coding among them: what differs has another tag.
-        etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-        return SeatMapText(body=body, coding=coding, etag=etag)
 
     def _make_room(self) -> None:
         size_bytes = self.size_bytes
         while size_bytes > self._kept_bytes and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
             size_bytes -= oldest.size_bytes
+
+    # --- made ahead -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def made_ahead(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Meanwhile somebody makes the maps that crowds ask for. ``wake`` is called when one has something to make."""
+        self._wake = wake
+        try:
+            yield
+        finally:
+            self._wake = None
+            self._behind.clear()
+
+    def next_due(self) -> tuple[int, EventId] | None:
+        """The event whose maps are to be made next, and when (milliseconds UTC; may be past); None if there is none.
+
+        Of those that are due, the one that a crowd asked for last: where there is more to do than can be done, the
+        maps that most ask for are made.
+        """
+        now_ms = self._clock.now_ms()
+        best: tuple[int, int, EventId] | None = None
+        for event_id in tuple(self._behind):
+            due_at_ms = self._due_at_ms(event_id, now_ms)
+            if due_at_ms is None:
+                self._behind.discard(event_id)
+                continue
+            crowd_ms = self._kept[event_id].crowd_ms or 0
+            rank = max(due_at_ms, now_ms), -crowd_ms, event_id
+            best = rank if best is None else min(best, rank)
+        return None if best is None else (best[0], best[2])
+
+    def _due_at_ms(self, event_id: EventId, now_ms: int) -> int | None:
+        kept = self._kept.get(event_id)
+        if kept is None:
+            return None
+        behind = [
+            made.at_ms
+            for made in kept.maps.values()
+            if made.moment < kept.seats.newest and made.is_crowds(now_ms)
+        ]
+        # Made when four fifths of its age are over, it is there when the one before it is too old.
+        return min(behind) + kept.oldest_ms * 4 // 5 if behind else None
+
+    def catch_up(self, event_id: EventId) -> bool:
+        """Reads a few of the rows that a draft would read; False if there are only a few left, and none was read."""
+        kept = self._kept.get(event_id)
+        if kept is None or kept.seats.rows_behind <= ROWS_AT_ONCE:
+            return False
+        with self._engine.snapshot(event_partition(event_id)) as view:
+            return kept.seats.refresh_rows(view, ROWS_AT_ONCE)
+
+    def draft(self, event_id: EventId) -> Draft | None:
+        """The maps of an event that crowds ask for and that lack a change, as its seats are now. None if there is
+        nothing to be made, or if the plan is another by now: that is for the next request."""
+        kept = self._kept.get(event_id)
+        if kept is None:
+            return None
+        if not kept.seats.is_current:
+            with self._engine.snapshot(event_partition(event_id)) as view:
+                if not kept.seats.refresh(view):
+                    self._kept.pop(event_id)
+                    return None
+        now_ms, moment = self._clock.now_ms(), kept.seats.shown
+        codings: dict[SectionId | None, list[Coding | None]] = {}
+        for (section_id, coding), made in kept.maps.items():
+            if made.moment < moment and made.is_crowds(now_ms):
+                codings.setdefault(section_id, []).append(coding)
+        if not codings:
+            return None
+        parts = [
+            DraftPart(section_id, kept.seats.whole(section_id), wanted)
+            for section_id, wanted in codings.items()
+        ]
+        return Draft(kept=kept, moment=moment, at_ms=now_ms, parts=parts)
+
+    def put(self, draft: Draft, texts: Sequence[Sequence[SeatMapText]]) -> None:
+        """Keeps what was made of a draft, by part and coding. What was given up meanwhile is not kept again."""
+        for part, made in zip(draft.parts, texts, strict=True):
+            for coding, text in zip(part.codings, made, strict=True):
+                draft.kept.put((part.section_id, coding), text, draft.moment, draft.at_ms)
+        self._make_room()
 
     # --- what changed since -----------------------------------------------------------------------------------------
 
@@ -210,7 +267,7 @@ class SeatMaps:
                 details={"query": "since is a version that this event has not reached", "version": newest},
             )
 
-    def _reach_back(self, kept: _Kept, since: int) -> bool:
+    def _reach_back(self, kept: KeptMaps, since: int) -> bool:
         """Whether it is known, or can be learnt from the change log, which seats changed after ``since``."""
         seats = kept.seats
         if since >= seats.floor:
@@ -252,6 +309,16 @@ class SeatMaps:
             if isinstance(event, SeatsMoved):
                 kept = self._kept.get(event.event_id)
                 if kept is not None:
-                    kept.seats.note(event.seats, Moment(change.version, change.at_ms))
+                    moment = Moment(change.version, change.at_ms)
+                    kept.seats.note(event.seats, moment)
+                    if kept.may_be_made_ahead:
+                        kept.note_change(moment)
+                        self._note_behind(event.event_id, kept)
             elif isinstance(event, EventPut | EventDeleted):
                 self._kept.pop(event.event_id, None)
+
+    def _note_behind(self, event_id: EventId, kept: KeptMaps) -> None:
+        """Wakes the one who makes maps ahead, if a crowd asks for those of this event, and it is not known yet."""
+        if self._wake and event_id not in self._behind and kept.has_crowd(self._clock.now_ms()):
+            self._behind.add(event_id)
+            self._wake()
