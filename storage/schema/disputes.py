@@ -11,7 +11,8 @@ class DisputeRecord(Record, frozen=True, kw_only=True):
     """A dispute by the buyer's bank, as the gateway told it last; ``dispute_ref`` and ``reason`` are the gateway's
     words.
 
-    ``amount_minor``, in the order's currency, may be more than was paid where the bank counts in another currency.
+    ``amount_minor``, in the order's currency, may be more than was paid where the bank counts in another currency; from
+    the moment at which the bank has taken it, it stays what was taken.
     ``voided`` are the tickets that ended because of it; they live again if it is won.
     """
 

@@ -195,6 +195,16 @@ async def test_a_bank_may_take_more_than_was_paid(stage: OrderStage) -> None:
     check(stage)
 
 
+@pytest.mark.parametrize("told_first", [D.INQUIRY, D.CLOSED])
+async def test_the_bank_takes_what_it_says_when_it_does(stage: OrderStage, told_first: DisputeState) -> None:
+    await note(stage, told_first, amount=100)
+    await note(stage, D.OPEN, amount=200)
+    assert (balance(stage).disputed_minor, noted(stage)[0].amount_minor) == (200, 200)
+    await note(stage, D.LOST, amount=300)
+    assert (balance(stage).lost_minor, noted(stage)[0].amount_minor) == (200, 200)
+    check(stage)
+
+
 async def test_of_two_disputes_the_order_says_the_one_that_weighs_more(stage: OrderStage) -> None:
     await note(stage, D.WON, ref="dp_1", amount=100)
     await note(stage, D.OPEN, ref="dp_2", amount=200)

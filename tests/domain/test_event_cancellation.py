@@ -100,6 +100,26 @@ async def test_every_order_and_hold_ends_once_whatever_the_batch(tmp_path: Path,
         check(stage)
 
 
+@pytest.mark.parametrize(
+    ("step", "ends", "told"),
+    [
+        ("authorised", PaymentState.AUTHORIZED, "authorised after the event was cancelled"),
+        ("action", PaymentState.REQUIRES_ACTION, "needs the buyer after the event was cancelled"),
+    ],
+)
+async def test_a_payment_that_had_only_begun_comes_to_nothing_and_says_why(
+    tmp_path: Path, step: str, ends: PaymentState, told: str
+) -> None:
+    async with orders(tmp_path) as stage:
+        await stage.intent("Floor/A/1")
+        await cancel(stage)
+        await run_batches(stage, 10)
+        late = await stage.take(step)
+        assert (late.state, late.payment_state) == (OrderState.FAILED, ends)
+        assert late.trail[-1].what == told
+        check(stage)
+
+
 async def test_used_tickets_die_too_and_fees_go_back_whatever_the_event_keeps(tmp_path: Path) -> None:
     async with orders(tmp_path, refund_fees=False) as stage:
         await stage.intent("Floor/A/1", "Floor/A/2", "Floor/A/3")

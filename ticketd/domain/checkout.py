@@ -147,8 +147,8 @@ def record_authorised(tx: Transaction, step: RecordAuthorised) -> OrderRecord:
         _let_hold_live_on(tx, step.event_id, order)
         authorised = record_movement(tx, step.event_id, authorised, set_aside)
         late = replace(authorised, state=OrderState.FAILED)
-        why = "the event was cancelled" if is_cancelled else "the hold had ended"
-        return save_order(tx, step.event_id, order, late, trail_line(tx, f"authorised after {why}"))
+        line = trail_line(tx, f"authorised {_too_late(is_cancelled)}")
+        return save_order(tx, step.event_id, order, late, line)
     sell_reservation(tx, step.event_id, order.reservation_id)
     finish_entry(tx, step.event_id, order.entry_id)
     forgive_lapses(tx, step.event_id, order.entry_id)
@@ -176,12 +176,13 @@ def record_action(tx: Transaction, step: RecordAction) -> OrderRecord:
         client_secret=step.client_secret,
         tries=0,
     )
-    if hold is None or hold.expires_at_ms <= tx.now_ms or load_sale(tx, step.event_id).cancelled:
+    is_cancelled = load_sale(tx, step.event_id).cancelled
+    if is_cancelled or hold is None or hold.expires_at_ms <= tx.now_ms:
         _let_hold_live_on(tx, step.event_id, order)
         late = replace(
             waiting, state=OrderState.FAILED, redirect_url=None, client_secret=None, due_at_ms=tx.now_ms
         )
-        line = trail_line(tx, "needs the buyer after the hold had ended")
+        line = trail_line(tx, f"needs the buyer {_too_late(is_cancelled)}")
         return save_order(tx, step.event_id, order, late, line)
     # The buyer was told when the hold ends: that is how long there is to act.
     thaw_reservation(tx, step.event_id, order.reservation_id)
@@ -270,6 +271,10 @@ def _frozen_hold(tx: Transaction, event_id: EventId, order: OrderRecord) -> Rese
     if hold is None or hold.state is not ReservationState.PAYING or hold.order_id != order.order_id:
         return None
     return hold
+
+
+def _too_late(is_cancelled: bool) -> str:
+    return "after the event was cancelled" if is_cancelled else "after the hold had ended"
 
 
 def look_delay_ms(tries: int) -> int:

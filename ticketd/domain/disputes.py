@@ -78,15 +78,8 @@ def note_dispute(tx: Transaction, command: NoteDispute) -> bool:
     is_taken = command.state in _TAKEN
     if is_taken and not read_balance(tx, event_id, command.order_id).captured_minor:
         return False
-    dispute = before or DisputeRecord(
-        order_id=command.order_id,
-        dispute_ref=command.dispute_ref,
-        state=command.state,
-        amount_minor=command.amount_minor,
-        reason=command.reason,
-        seen_at_ms=tx.now_ms,
-    )
     was_taken = before is not None and before.state in _TAKEN
+    dispute = before if before is not None and was_taken else _as_told(tx, command, before)
     after = _move_money(tx, command, order, dispute, was_taken=was_taken)
     dispute = replace(
         dispute, state=command.state, ended_at_ms=tx.now_ms if command.state in _ENDED else None
@@ -108,6 +101,18 @@ def note_dispute(tx: Transaction, command: NoteDispute) -> bool:
         return_seats(tx, event_id, order.user_id, order.order_id, order.kept_seats)
         cancel_paid(tx, event_id, after, after.refund_minor, trail_line(tx, "lost to the buyer's bank"))
     return True
+
+
+def _as_told(tx: Transaction, command: NoteDispute, before: DisputeRecord | None) -> DisputeRecord:
+    """A dispute whose money the bank has not taken yet: what an inquiry is about need not be what is taken later."""
+    return DisputeRecord(
+        order_id=command.order_id,
+        dispute_ref=command.dispute_ref,
+        state=command.state,
+        amount_minor=command.amount_minor,
+        reason=command.reason,
+        seen_at_ms=tx.now_ms if before is None else before.seen_at_ms,
+    )
 
 
 def _move_money(
