@@ -101,7 +101,7 @@ async def serving_world(world: World, lane: str) -> AsyncIterator[Wire]:
                 *,
                 task_status: trio.TaskStatus[list[BoundAddress]] = trio.TASK_STATUS_IGNORED,
             ) -> None:
-                await serve_listeners(served, [listener], stop=stop, task_status=task_status)  # type: ignore[list-item]
+                await serve_listeners(served, [listener], stop=stop, task_status=task_status)  # type: ignore[list-item]  # all of a listener that serving uses
 
             (addresses[kind],) = await nursery.start(serve)
         wire = Wire(world, addresses)

@@ -64,7 +64,7 @@ class TestWebsockets:
 
 
 def talk(where: str) -> None:
-    with connect(where, proxy=None, subprotocols=["ticketd.v1"]) as client:  # type: ignore[list-item]
+    with connect(where, proxy=None, subprotocols=["ticketd.v1"]) as client:  # type: ignore[list-item]  # a str is a subprotocol
         assert client.subprotocol == "ticketd.v1"
         assert client.protocol.extensions == []
         client.send("hello")

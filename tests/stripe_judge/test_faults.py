@@ -74,7 +74,7 @@ async def _first_answer(http: h11.Connection, stream: trio.abc.Stream) -> tuple[
 
 
 def order(judge: Judge, kind: Fault, *, endpoint: str = CREATE, **further: object) -> None:
-    order_fault(judge.store, FaultOrder(endpoint=endpoint, kind=kind, **further))  # type: ignore[arg-type]
+    order_fault(judge.store, FaultOrder(endpoint=endpoint, kind=kind, **further))  # type: ignore[arg-type]  # the tests name real fields
 
 
 async def create(judge: Judge, key: str = "k") -> tuple[int, bool] | None:

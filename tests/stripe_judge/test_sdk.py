@@ -34,7 +34,7 @@ async def speaking(judge: JudgeProcess, api_key: str = API_KEY) -> AsyncIterator
     try:
         yield stripe.StripeClient(api_key, base_addresses={"api": judge.url}, http_client=http)
     finally:
-        await http.close_async()  # type: ignore[no-untyped-call]
+        await http.close_async()  # type: ignore[no-untyped-call]  # as the SDK has it
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ class Product:
                 expiry_month=12,
                 expiry_year=2030,
             )
-            self._do(_BUYERS[user], lambda tx, card=card: add_payment_method(tx, card))  # type: ignore[misc]
+            self._do(_BUYERS[user], lambda tx, card=card: add_payment_method(tx, card))  # type: ignore[misc]  # bound in the loop
         self._commit()
         with self._backend.view() as view:
             names = seats_by_name(view, EVENT_ID)

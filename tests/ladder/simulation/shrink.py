@@ -35,7 +35,7 @@ def shrink(script: Script, invariant: str, play: Play, *, seconds: float) -> Scr
                 shorter = [*actions[:at], replace(visit, steps=tuple(steps)), *actions[at + 1 :]]
                 return with_actions(shorter)
 
-            steps = cut(action.steps, lambda some, make=with_steps: fails(make(some)))  # type: ignore[misc]
+            steps = cut(action.steps, lambda some, make=with_steps: fails(make(some)))  # type: ignore[misc]  # bound in the loop
             actions[at] = replace(action, steps=tuple(steps))
     return with_actions(actions)
 
