@@ -37,8 +37,6 @@ class TlsLane:
 
     async def __call__(self, connection: Connection) -> None:
         """Shakes hands, then serves the connection until it ends."""
-        if connection.draining:
-            return
         stream = trio.SSLStream(
             connection.stream, self._certificates.context(), server_side=True, https_compatible=True
         )
@@ -46,6 +44,8 @@ class TlsLane:
             with trio.fail_after(connection.limits.header_timeout_seconds) as handshake:
                 # Nothing was asked yet: whoever is still shaking hands when the daemon stops is not waited for.
                 connection.on_drain = handshake.cancel
+                if connection.draining:
+                    handshake.cancel()
                 await stream.do_handshake()
         except (trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError):
             return
