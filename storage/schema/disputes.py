@@ -13,7 +13,8 @@ class DisputeRecord(Record, frozen=True, kw_only=True):
 
     ``amount_minor``, in the order's currency, may be more than was paid where the bank counts in another currency; from
     the moment at which the bank has taken it, it stays what was taken.
-    ``voided`` are the tickets that ended because of it; they live again if it is won.
+    ``voided`` are the tickets that are dead because of it, by another dispute perhaps, too; they live again once all of
+    these are won.
     """
 
     order_id: OrderId

@@ -215,6 +215,24 @@ async def test_of_two_disputes_the_order_says_the_one_that_weighs_more(stage: Or
     check(stage)
 
 
+@pytest.mark.parametrize("second", [D.WON, D.LOST])
+async def test_tickets_are_dead_until_no_dispute_is_left_that_ended_them(
+    stage: OrderStage, second: DisputeState
+) -> None:
+    await note(stage, D.OPEN, ref="dp_1", amount=100, voids=True)
+    await note(stage, D.OPEN, ref="dp_2", amount=200, voids=True)
+    await note(stage, D.WON, ref="dp_1", voids=True)
+    assert {ticket.state for ticket in stage.tickets()} == {TicketState.VOID}
+    check(stage)
+    await note(stage, second, ref="dp_2", voids=True)
+    is_won = second is D.WON
+    assert {ticket.state for ticket in stage.tickets()} == {
+        TicketState.ACTIVE if is_won else TicketState.VOID
+    }
+    assert stage.order().state is (OrderState.CONFIRMED if is_won else OrderState.CANCELLED)
+    check(stage)
+
+
 async def test_money_that_is_not_known_to_be_taken_is_not_disputed_yet(tmp_path: Path) -> None:
     async with orders(tmp_path) as stage:
         await stage.intent(*SEATS)

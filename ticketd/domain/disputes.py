@@ -2,7 +2,7 @@
 
 What is recorded is what the gateway was asked about, never what it told of itself. True here: the money that a bank
 takes, gives again or keeps is in the ledger once for each dispute, in the commit that marks the order; tickets that die
-by a dispute live again if it is won; seats whose money is lost with their tickets are on sale again.
+by disputes live again once all of these are won; seats whose money is lost with their tickets are on sale again.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def note_dispute(tx: Transaction, command: NoteDispute) -> bool:
     if command.state is DisputeState.WON:
         _revive_tickets(tx, event_id, order, dispute)
     elif is_taken and command.voids_tickets and not dispute.voided:
-        dispute = replace(dispute, voided=_void_tickets(tx, event_id, order))
+        dispute = replace(dispute, voided=_void_tickets(tx, event_id, order, dispute))
     DISPUTES.put(tx, dispute, partition, order.order_id, dispute.dispute_ref)
     states = {each.state for each in list_disputes(tx, event_id, order.order_id)}
     after = replace(after, dispute=next(state for state in _BY_WEIGHT if state in states))
@@ -128,24 +128,40 @@ def _move_money(
     return order
 
 
-def _void_tickets(tx: Transaction, event_id: EventId, order: OrderRecord) -> tuple[TicketId, ...]:
-    """Ends the tickets of a confirmed order that could still open a door, whoever holds them; which ones."""
+def _void_tickets(
+    tx: Transaction, event_id: EventId, order: OrderRecord, dispute: DisputeRecord
+) -> tuple[TicketId, ...]:
+    """Ends the tickets of a confirmed order that could still open a door, whoever holds them; which ones, with those
+    that another dispute has ended."""
     if order.state is not OrderState.CONFIRMED:
         return ()
+    dead = _ended_by_others(tx, event_id, dispute)
     dying = [ticket for ticket in latest_tickets(tx, event_id, order) if ticket.state in VALID_TICKET_STATES]
     for ticket in dying:
         void_ticket(tx, event_id, ticket)
-    return tuple(ticket.ticket_id for ticket in dying)
+    return (*dead, *(ticket.ticket_id for ticket in dying))
 
 
 def _revive_tickets(tx: Transaction, event_id: EventId, order: OrderRecord, dispute: DisputeRecord) -> None:
-    """Gives the tickets that a dispute ended their life back, where the order still has their seats."""
+    """Gives the tickets that a dispute ended their life back, where the order still has their seats and no other
+    dispute keeps them dead."""
     if order.state is not OrderState.CONFIRMED:
         return
+    dead = _ended_by_others(tx, event_id, dispute)
     for ticket_id in dispute.voided:
         ticket = load_ticket(tx, event_id, ticket_id)
-        if ticket.state is TicketState.VOID and ticket.seat in order.kept_seats:
+        if ticket_id not in dead and ticket.state is TicketState.VOID and ticket.seat in order.kept_seats:
             move_ticket(tx, event_id, ticket, TicketState.ACTIVE)
+
+
+def _ended_by_others(tx: Transaction, event_id: EventId, dispute: DisputeRecord) -> tuple[TicketId, ...]:
+    """The tickets that are dead by other disputes of the same order."""
+    others = [
+        other
+        for other in list_disputes(tx, event_id, dispute.order_id)
+        if other.dispute_ref != dispute.dispute_ref and other.state is not DisputeState.WON
+    ]
+    return tuple({ticket_id: None for other in others for ticket_id in other.voided})
 
 
 def _nobody_may_come(tx: Transaction, event_id: EventId, order: OrderRecord, dispute: DisputeRecord) -> bool:
