@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 import trio
 import trustme
 from structlog.testing import capture_logs
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.front.raw_http import (
     BOTH_FRONTS,
@@ -32,7 +33,9 @@ from tests.front.raw_http import (
 from tests.front.raw_websocket import CLOSE, TEXT, RawSocket, close_payload, serving_sockets, upgrade
 from ticketd.front import CertificateError
 from ticketd.front.certificates import HTTP2, HTTP11, Certificates
-from ticketd.front.http2_lane import _is_request
+from ticketd.front.connections import LINGER_SECONDS, Connection
+from ticketd.front.http2_lane import Http2Lane, _is_request
+from ticketd.front.listeners import ListenerName
 
 
 class Authority:
@@ -186,6 +189,17 @@ async def test_the_end_waits_for_no_handshake(authority: Authority, sent: bytes)
         await wait_all_tasks_blocked()
         served.stop.set()
         await served.ended.wait()
+
+
+async def test_http2_that_begins_when_the_daemon_stops_already_ends_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    connection = Connection(ours, ListenerName.PUBLIC, LIMITS)
+    connection.drain()
+    with theirs, trio.fail_after(LINGER_SECONDS * 2):
+        await Http2Lane(App(), LIMITS)(connection)
 
 
 async def test_plain_old_tls_is_refused(authority: Authority) -> None:

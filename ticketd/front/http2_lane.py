@@ -154,6 +154,8 @@ class _Conversation:
         self._connection.on_drain = self._on_drain
         with contextlib.suppress(PeerGone, h2.exceptions.H2Error, priority.priority.PriorityError):
             await self._protocol.initiate()
+            if self._connection.draining:
+                self._on_drain()
             with self._reader:
                 await self._read()
         with contextlib.suppress(PeerGone):

@@ -53,6 +53,9 @@ class TlsLane:
         ours, theirs = trio.socket.socketpair()
         inner = _behind(connection, socket.socket(fileno=theirs.detach()))
         connection.on_drain = inner.drain
+        if connection.draining:
+            # It was told so in the very moment in which the handshake ended.
+            inner.drain()
         async with trio.SocketStream(ours) as plain:
             await _Bridge(stream, plain).run(inner, lane)
         await connection.close(linger=True)
