@@ -22,12 +22,12 @@ from handlers.judge import DEVICE_HEADER, judge_api_key, read_token
 from handlers.metering import Meter
 from handlers.realtime_session import RealtimeSession
 from handlers.services import Services
+from handlers.websocket import UpgradeAccepted, UpgradeRefused, UpgradeRequest
 from handlers.wire.realtime import OpenRealtime
 from ticketd.credentials.claims import Claims
 from ticketd.credentials.devices import FingerprintInvalid, hash_device, same_device
 from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode, Refusal
-from ticketd.front.websocket_app import UpgradeAccepted, UpgradeRefused, UpgradeRequest
 from ticketd.ids import new_id
 from ticketd.rate_limits.classes import RateClass
 

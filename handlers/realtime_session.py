@@ -15,6 +15,7 @@ from handlers.answers import encode_json, time_text
 from handlers.bodies import decode_body
 from handlers.errors import ErrorAnswer, error_reply, refusal_of
 from handlers.services import Services
+from handlers.websocket import MessageProblem, SessionEnds
 from handlers.wire.realtime import ClientMessage, ErrorMessage, Pong, Subscribe, Unsubscribe
 from storage.engine import Snapshot
 from storage.schema.ids import EntryId, EventId
@@ -22,7 +23,6 @@ from storage.schema.states import EntryState
 from ticketd.credentials.claims import Claims, TokenExpired, TokenInvalid
 from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode, Refusal
-from ticketd.front.websocket_app import MessageProblem, SessionEnds
 from ticketd.rate_limits.classes import RateClass
 from ticketd.rate_limits.counting import MINUTE_MS, Window
 from ticketd.realtime.connection import Listener

@@ -35,8 +35,7 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
     ("ticketd.domain",),
     ("ticketd.ports", "ticketd.views"),
     ("ticketd.tasks",),
-    # What the front asks of an application is known to both.
-    ("ticketd.realtime", "ticketd.front.websocket_app"),
+    ("ticketd.realtime",),
     ("handlers",),
     ("ticketd.front",),
     (

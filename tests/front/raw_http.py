@@ -13,6 +13,7 @@ import pytest
 import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 
+from handlers.websocket import WebSocketApp
 from ticketd.front import (
     BoundAddress,
     FrontLimits,
@@ -25,7 +26,6 @@ from ticketd.front import (
 from ticketd.front.certificates import Certificates
 from ticketd.front.fast_lane import DirectApp
 from ticketd.front.serve import FrontKind
-from ticketd.front.websocket_app import WebSocketApp
 
 # Far above what any test needs, so that it only ends a test that hangs.
 PATIENCE_SECONDS = 20

@@ -11,16 +11,16 @@ from typing import Final
 
 import trio
 
-from tests.front.raw_http import LIMITS, Answer, App, RawClient, RunningFront, serving
-from ticketd.front import FrontLimits
-from ticketd.front.certificates import Certificates
-from ticketd.front.websocket_app import (
+from handlers.websocket import (
     MessageProblem,
     SessionEnds,
     UpgradeAccepted,
     UpgradeRefused,
     UpgradeRequest,
 )
+from tests.front.raw_http import LIMITS, Answer, App, RawClient, RunningFront, serving
+from ticketd.front import FrontLimits
+from ticketd.front.certificates import Certificates
 
 KEY: Final = base64.b64encode(bytes(16))
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
+from handlers.websocket import UpgradeRequest
 from tests.front.raw_http import GET, App, serving
 from tests.front.raw_websocket import (
     CLOSE,
@@ -16,7 +17,6 @@ from tests.front.raw_websocket import (
     upgrade,
 )
 from ticketd.front.upgrade import UpgradeHead, read_upgrade
-from ticketd.front.websocket_app import UpgradeRequest
 
 GOOD = upgrade()
 KEY_LINE = b"Sec-WebSocket-Key: " + KEY

@@ -12,6 +12,7 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from handlers.websocket import MessageProblem, SessionEnds, UpgradeRequest
 from tests.front.raw_http import LIMITS
 from tests.front.raw_websocket import (
     BINARY,
@@ -34,7 +35,6 @@ from ticketd.front.heads import Head
 from ticketd.front.http11 import PlainHttp11
 from ticketd.front.intake import Intake
 from ticketd.front.upgrade import UpgradeHead
-from ticketd.front.websocket_app import MessageProblem, SessionEnds, UpgradeRequest
 from ticketd.front.websocket_lane import CLOSE_SECONDS, FRAMES_A_TURN, MESSAGES_A_TURN
 
 

@@ -12,8 +12,8 @@ import trio.testing
 
 from handlers.realtime import RealtimeApp
 from handlers.realtime_session import RealtimeSession
+from handlers.websocket import UpgradeAccepted, UpgradeRefused, UpgradeRequest
 from tests.support.daemon import Client, Daemon
-from ticketd.front.websocket_app import UpgradeAccepted, UpgradeRefused, UpgradeRequest
 
 
 class Socket:

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from config.settings import RateLimitSettings, ServerSettings, Settings, StorageSettings
+from handlers.websocket import UpgradeAccepted, UpgradeRefused
 from tests.handlers.socket_stage import upgrade
 from tests.support.daemon import DEVICE, Daemon, open_daemon
 from tests.support.tokens import SOME_EVENT, mint
 from ticketd.credentials.api_keys import Scope
 from ticketd.credentials.keyring import TokenKind
-from ticketd.front.websocket_app import UpgradeAccepted, UpgradeRefused
 
 STORAGE = StorageSettings(map_size_bytes=256 * 1024 * 1024)
 

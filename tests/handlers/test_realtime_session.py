@@ -10,6 +10,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from config.settings import RateLimitSettings, Settings, StorageSettings
+from handlers.websocket import MessageProblem, SessionEnds
 from storage.engine import Command, Transaction
 from storage.schema.events import KeysChanged
 from storage.schema.ids import EventId, OrderId
@@ -21,7 +22,6 @@ from tests.handlers.socket_stage import Socket, open_socket
 from tests.support.daemon import open_daemon
 from tests.support.tokens import mint
 from ticketd.credentials.keyring import TokenKind
-from ticketd.front.websocket_app import MessageProblem, SessionEnds
 from ticketd.realtime.connection import SUBSCRIPTIONS_MAX, Connection, Listener, Speaker
 from ticketd.realtime.outbox import ANSWERS_MAX, LINE_MAX
 from ticketd.realtime.updates import OrderChanged

@@ -9,13 +9,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from handlers.websocket import SessionEnds
 from storage.engine import EngineOverloaded, StorageFull
 from storage.schema.ids import EventId
 from storage.schema.records import EntryRecord
 from tests.handlers.socket_stage import Socket, open_socket
 from tests.realtime.test_queue import Room, open_room
 from tests.support.daemon import Daemon, open_daemon
-from ticketd.front.websocket_app import SessionEnds
 from ticketd.realtime.updates import AccessGrant
 
 

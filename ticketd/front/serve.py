@@ -15,6 +15,7 @@ import structlog
 import trio
 from hypercorn.typing import ASGIFramework
 
+from handlers.websocket import WebSocketApp
 from ticketd.front.certificates import Certificates
 from ticketd.front.connections import Door, Lane
 from ticketd.front.fast_lane import DirectApp, FastLane
@@ -24,7 +25,6 @@ from ticketd.front.lifespan import Lifespan
 from ticketd.front.limits import FrontLimits
 from ticketd.front.listeners import BoundAddress, NamedListener
 from ticketd.front.tls import TlsLane
-from ticketd.front.websocket_app import WebSocketApp
 from ticketd.front.websocket_lane import WebSocketLane
 from ticketd.rate_limits.addresses import TrustedProxies
 

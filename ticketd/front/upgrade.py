@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 from wsproto.utilities import generate_accept_token
 
+from handlers.websocket import UpgradeAccepted, UpgradeRefused, UpgradeRequest
 from ticketd.front.refusals import FrontRefusal
-from ticketd.front.websocket_app import UpgradeAccepted, UpgradeRefused, UpgradeRequest
 
 _VERSION: Final = "13"
 _KEY_BYTES: Final = 16

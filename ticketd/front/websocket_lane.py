@@ -8,7 +8,7 @@ What is true here: a connection has one task, and it waits in one place; all the
 cause to, mostly the hub that has news for thousands. Only while a socket is full is there a second task, which waits
 for room. Whoever ends the conversation first says why, and the connection's task alone closes; all that waits for the
 peer has a deadline. In line is no more than the rest of one message, a ping and a pong, and what one read brought. What
-is said over the WebSocket does not belong here; see ``ticketd.front.websocket_app``.
+is said over the WebSocket does not belong here; see ``handlers.websocket``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,13 @@ from typing import Final
 
 import trio
 
+from handlers.websocket import (
+    MessageProblem,
+    SessionEnds,
+    UpgradeRefused,
+    WebSocketApp,
+    WebSocketSession,
+)
 from ticketd.front.connections import Connection
 from ticketd.front.faults import PeerGone, faults_logged
 from ticketd.front.frames import (
@@ -39,13 +46,6 @@ from ticketd.front.outflow import Outflow
 from ticketd.front.refusals import FrontRefusal, refusal_bytes
 from ticketd.front.sockets import read_nowait, wait_for_room, wait_until_readable
 from ticketd.front.upgrade import UpgradeHead, accepted_bytes, read_upgrade, refused_bytes
-from ticketd.front.websocket_app import (
-    MessageProblem,
-    SessionEnds,
-    UpgradeRefused,
-    WebSocketApp,
-    WebSocketSession,
-)
 
 CLOSE_SECONDS: Final = 5.0
 """For the last frames and the peer's own close frame; half of the time to shut down, if that is less."""

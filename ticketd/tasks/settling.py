@@ -296,7 +296,7 @@ class Settling:
         await self._commit("record_refunded", step, lambda tx: record_refunded(tx, step, refunds))
 
     async def _note_disputes(self, order: OrderRecord) -> None:
-        """Learns of the disputes for which the gateway gives nothing back; what they change makes the order due."""
+        """Learns of the disputes for which the gateway gives nothing back, so that the next try knows of them."""
         for dispute in await self._calls.disputes_of(order):
             await self._disputes.note(dispute)
 

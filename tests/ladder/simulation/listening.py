@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 import trio
 
+from handlers.websocket import SessionEnds, UpgradeAccepted, UpgradeRequest, WebSocketSession
 from storage.verify import Problem
 from tests.ladder.simulation.world import Crashed, Life, World
-from ticketd.front.websocket_app import SessionEnds, UpgradeAccepted, UpgradeRequest, WebSocketSession
 
 
 class Ear:

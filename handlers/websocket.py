@@ -1,4 +1,5 @@
-"""What the front asks of whoever speaks over its WebSockets: judge an upgrade, take messages in, have some out.
+"""A WebSocket as its application sees it, and what the front asks of that: judge an upgrade, take messages in, have
+some out.
 
 The front knows sockets and frames, and nothing of what is said; the application knows neither. An application is one
 object for all connections; a session is one connection's.
