@@ -21,15 +21,20 @@ class HotEndpoints:
         self._server = server
         endpoints = tuple(endpoints)
         hot = {(line.method, line.path) for line in endpoints if line.hot}
-        # A path that another line has as it stands, such as /events/search, is that line's.
-        fixed = {(line.method, line.path) for line in endpoints if "{" not in line.path} - hot
-        self._others = {f"{method} {path}" for method, path in fixed}
-        self._hot = re.compile("|".join(_pattern(method, path) for method, path in sorted(hot)))
+        # A path that a line has as it stands, such as /events/search, is that line's.
+        fixed = {(line.method, line.path) for line in endpoints if "{" not in line.path}
+        self._fixed = fixed & hot
+        self._others = {f"{method} {path}" for method, path in fixed - hot}
+        self._open = re.compile("|".join(_pattern(method, path) for method, path in sorted(hot - fixed)))
 
     def takes(self, method: str, path: str) -> bool:
         """Whether a request is for a hot endpoint; HEAD counts as the GET of its path."""
+        if (method, path) in self._fixed:
+            return True
         asked = f"{'GET' if method == 'HEAD' else method} {path}"
-        return self._hot.fullmatch(asked) is not None and asked not in self._others
+        if self._open.fullmatch(asked) is not None:
+            return asked not in self._others
+        return method == "HEAD" and ("GET", path) in self._fixed
 
     async def answer_request(self, request: RawRequest) -> Reply:
         """The finished reply. Raises BodyLost."""
