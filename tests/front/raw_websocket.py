@@ -24,6 +24,8 @@ from ticketd.front.certificates import Certificates
 
 KEY: Final = base64.b64encode(bytes(16))
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+MOST_ANSWERS: Final = 16
+"""So many may be in line for a client before another of its messages is taken."""
 MASK: Final = b"\x01\x02\x03\x04"
 
 
@@ -81,7 +83,7 @@ class Session:
 
     @property
     def takes_messages(self) -> bool:
-        return not self._waits or self._app.is_gate_open
+        return (not self._waits or self._app.is_gate_open) and len(self._line) < MOST_ANSWERS
 
     def listen(self, on_news: Callable[[], None]) -> None:
         assert self._on_news is None

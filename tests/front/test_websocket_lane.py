@@ -18,6 +18,7 @@ from tests.front.raw_websocket import (
     BINARY,
     CLOSE,
     CONTINUATION,
+    MOST_ANSWERS,
     PING,
     PONG,
     TEXT,
@@ -258,6 +259,12 @@ class TestWhatIsKept:
             assert trio.lowlevel.current_statistics().tasks_living == quiet
 
 
+async def cancel_when_all_wait(scope: trio.CancelScope) -> None:
+    """Ends what would wait for ever."""
+    await wait_all_tasks_blocked(0.2)
+    scope.cancel()
+
+
 class TestTurns:
     async def test_session_that_has_much_to_say_lets_others_have_their_turn(
         self, monkeypatch: pytest.MonkeyPatch
@@ -308,6 +315,22 @@ class TestTurns:
                 await trio.sleep(0)
             nursery.cancel_scope.cancel()
         assert max(messages.values()) <= 2 * FRAMES_A_TURN
+
+    @pytest.mark.parametrize("count", [MOST_ANSWERS, MOST_ANSWERS + 1, 20 * MOST_ANSWERS])
+    async def test_a_burst_of_messages_is_answered_though_the_session_takes_a_few_at_a_time(
+        self, count: int, mock_clock: MockClock
+    ) -> None:
+        # The clock stands still: whatever waits for a ping waits for ever.
+        async with serving_sockets() as sockets:
+            socket = await sockets.open()
+            await socket.send(b"".join(frame(TEXT, b"%d" % number) for number in range(count)))
+            with trio.CancelScope() as patience:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(cancel_when_all_wait, patience)
+                    for number in range(count):
+                        assert await socket.hear() == (TEXT, b"%d" % number)
+                    nursery.cancel_scope.cancel()
+            assert not patience.cancelled_caught
 
     async def test_who_does_not_read_and_is_not_listened_to_is_heard_in_order_later(self) -> None:
         large = b"x" * 4_000_000

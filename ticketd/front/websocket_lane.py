@@ -311,6 +311,10 @@ class _Conversation:
         """Waits until the session takes a message, or the conversation ends; nothing is read meanwhile."""
         while not self._session.takes_messages and self._ending is None:
             self._is_paused = True
+            # What it waits for may be that its answers are taken.
+            self._send_on()
+            if self._session.takes_messages:
+                break
             if self._is_full:
                 await self._wait_for_room()
             else:
