@@ -315,6 +315,23 @@ async def test_a_stream_that_is_no_request_costs_no_other(
         await trio.aclose_forcefully(client.stream)
 
 
+@pytest.mark.parametrize(("size", "status"), [(-1, "200"), (0, "200"), (1, "431"), (20_000, "431")])
+async def test_a_head_has_the_bound_that_it_has_in_http11(
+    authority: Authority, size: int, status: str
+) -> None:
+    async with serving_tls(authority, App()) as served:
+        client = await Http2Client.connect(authority, served)
+        headers = [*get(), (b"x", b"")]
+        room = LIMITS.max_header_bytes - sum(len(name) + len(value) + 4 for name, value in headers)
+        asked = await client.ask([*get(), (b"x", b"a" * (room + size))])
+        await client.read_until(h2.events.StreamEnded, asked)
+        answers = [event for event in client.events if isinstance(event, h2.events.ResponseReceived)]
+        assert [str(value) for name, value in answers[0].headers or () if str(name) == ":status"] == [status]
+        good = await client.ask(get())
+        await client.read_until(h2.events.StreamEnded, good)
+        await trio.aclose_forcefully(client.stream)
+
+
 async def test_a_body_after_its_answer_costs_no_other_stream(authority: Authority) -> None:
     async with serving_tls(authority, App()) as served:
         client = await Http2Client.connect(authority, served)

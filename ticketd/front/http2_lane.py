@@ -31,11 +31,16 @@ from ticketd.front.app_tasks import AppTasks
 from ticketd.front.connections import Connection
 from ticketd.front.faults import PeerGone
 from ticketd.front.limits import FrontLimits
+from ticketd.front.refusals import FrontRefusal, refusal_parts
 
 MOST_STREAMS: Final = 100
 """Requests of one connection at once."""
 MOST_REQUESTS: Final = 10_000
 """Requests of one connection after each other, those included that their client has taken back at once."""
+
+_LINE_BYTES: Final = 4
+"""What a header takes up in HTTP/1.1 beside its name and its value."""
+_MOST_DECODED_BYTES: Final = 65_536
 
 
 def http2_config(max_header_bytes: int) -> Config:
@@ -67,12 +72,15 @@ class Http2Lane:
 class _Streams(H2Protocol):
     """The protocol of one connection. ``bodies`` are the streams whose body has not ended, with when it has to."""
 
-    def __init__(self, *parts: object, body_seconds: float) -> None:
+    def __init__(self, *parts: object, body_seconds: float, max_header_bytes: int) -> None:
         super().__init__(*parts)  # type: ignore[arg-type]  # passed on as they came
         self.connection.local_settings[h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL] = 0
         self.connection.local_settings.acknowledge()
         self.bodies: dict[int, float] = {}
         self._body_seconds = body_seconds
+        self._max_header_bytes = max_header_bytes
+        # What is somewhat too long is answered; what is far too long ends the connection.
+        self.connection.decoder.max_header_list_size = max(_MOST_DECODED_BYTES, 2 * max_header_bytes)
 
     @property
     def is_blocked(self) -> bool:
@@ -99,8 +107,12 @@ class _Streams(H2Protocol):
     def _is_settled(self, event: h2.events.Event) -> bool:
         """Whether an event needs no more care than it gets here."""
         if isinstance(event, h2.events.RequestReceived):
-            if not _is_request(event.headers or ()):
+            headers = event.headers or ()
+            if not _is_request(headers):
                 self.connection.reset_stream(event.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+                return True
+            if sum(len(name) + len(value) + _LINE_BYTES for name, value in headers) > self._max_header_bytes:
+                self._refuse(event.stream_id, FrontRefusal.HEADERS_TOO_LARGE)
                 return True
             self.bodies[event.stream_id] = trio.current_time() + self._body_seconds
         elif isinstance(event, h2.events.StreamEnded):
@@ -110,6 +122,13 @@ class _Streams(H2Protocol):
             self.connection.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
             return True
         return False
+
+    def _refuse(self, stream_id: int, refusal: FrontRefusal) -> None:
+        """Answers a stream here; the connection goes on."""
+        headers, body = refusal_parts(refusal)
+        own = [(name, value) for name, value in headers if name != b"connection"]
+        self.connection.send_headers(stream_id, [(b":status", b"%d" % refusal.status), *own])
+        self.connection.send_data(stream_id, body, end_stream=True)
 
     def _is_open(self, stream_id: int) -> bool:
         return stream_id in self.streams or stream_id in self.bodies
@@ -147,6 +166,7 @@ class _Conversation:
             connection.server,
             self._on_protocol_event,
             body_seconds=connection.limits.body_timeout_seconds,
+            max_header_bytes=connection.limits.max_header_bytes,
         )
 
     async def run(self) -> None:

@@ -309,11 +309,11 @@ class _Conversation:
 
     async def _wait_for_session(self) -> None:
         """Waits until the session takes a message, or the conversation ends; nothing is read meanwhile."""
-        while not self._session.takes_messages and self._ending is None:
+        while not self._is_heard() and self._ending is None:
             self._is_paused = True
             # What it waits for may be that its answers are taken.
             self._send_on()
-            if self._session.takes_messages:
+            if self._is_heard():
                 break
             if self._is_full:
                 await self._wait_for_room()
@@ -322,6 +322,9 @@ class _Conversation:
                     await trio.sleep_forever()
                 self._look_after()
         self._is_paused = False
+
+    def _is_heard(self) -> bool:
+        return self._session.takes_messages
 
     async def _wait_for_room(self) -> None:
         """Waits until the full socket takes something, or has something that may be read, and sees to it."""
