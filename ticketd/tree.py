@@ -86,7 +86,7 @@ AfterReady = Callable[[Running], Awaitable[None]]
 async def run_daemon(
     settings: Settings, data: Path, on_ready: OnReady, after_ready: AfterReady | None = None
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then ends in order.
+    """Serves until SIGTERM or SIGINT, then ends in order; a second of them ends it at once, by SystemExit.
 
     ``on_ready`` is called once all listeners are open, then ``after_ready`` is awaited while the daemon serves.
 
@@ -291,14 +291,19 @@ _LEFT_FOR_ANSWERS_SECONDS: Final = 1
 """When the store has failed, what the listeners have to answer those who waited for it."""
 _LEFT_FOR_THE_REST_SECONDS: Final = 2
 """Of the time to shut down, what the tasks and the writer have after the listeners."""
+_ON_SIGHUP: Final = "new certificates are taken without a signal; new settings need a restart"
 
 
 async def _watch_signals(
     stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
+            if number == signal.SIGHUP:
+                # To many daemons it means that files are to be read anew. Here it must not end a sale.
+                _log.info("SIGHUP ignored", note=_ON_SIGHUP)
+                continue
             if stop.is_set():
                 # Asked a second time: no more waiting.
                 raise SystemExit(128 + number)

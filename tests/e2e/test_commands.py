@@ -104,6 +104,31 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> Non
     assert not (tmp_path / "data" / "operator.sock").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    with serving(tmp_path / "data", environ={"TICKETD_SERVER_SHUTDOWN_SECONDS": "120"}) as daemon:
+        url = httpx.URL(daemon.url)
+        with socket.create_connection((url.host, url.port)) as unfinished:
+            # The daemon asks for a body that never comes, so it is at work on a request when it is to stop.
+            unfinished.sendall(
+                b"POST /v1/sessions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n{"
+            )
+            daemon.process.send_signal(number)
+            daemon.wait_for_log("stopping")
+            daemon.process.send_signal(number)
+            assert daemon.process.wait(15) == 128 + number
+    assert "Traceback" not in daemon.log.read_text()
+
+
+def test_a_hangup_is_ignored(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as daemon:
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for_log("SIGHUP ignored")
+        assert httpx.get(f"{daemon.url}/readyz").status_code == 200
+        assert daemon.stop() == 0
+
+
 def test_it_prints_one_line_when_it_is_ready(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as daemon:
         assert httpx.get(f"{daemon.url}/readyz").status_code == 200

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,13 @@ class DaemonProcess:
         """Ends it as a power cut would end its process: at once, with nothing tidied."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(STOP_SECONDS)
+
+    def wait_for_log(self, text: str) -> None:
+        """Waits until the log has ``text`` in it."""
+        deadline = time.monotonic() + STOP_SECONDS
+        while text not in self.log.read_text():
+            assert time.monotonic() < deadline, f"the log never said {text!r}"
+            time.sleep(0.01)
 
     def stop(self) -> int:
         """Asks it to end, and answers its exit status."""

@@ -14,6 +14,8 @@ from ticketd.errors import Refusal
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+_EXIT_INTERRUPTED: Final = 130
+"""As a shell tells of a process that SIGINT ended."""
 _EXIT_PIPE: Final = 141
 """As a shell tells of a process that SIGPIPE ended."""
 DEBUG_VARIABLE: Final = "TICKETD_DEBUG"
@@ -46,7 +48,20 @@ def told_plainly(expected: Failures = ()) -> Iterator[None]:
             print(f"ticketd: {sentence_of(problem, expected)}", file=sys.stderr)
         raise SystemExit(EXIT_FAILED) from None
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        raise SystemExit(_EXIT_INTERRUPTED) from None
+    except BaseExceptionGroup as failures:
+        # Nurseries wrap what ends the process, too.
+        raise _exit_among(failures) from None
+
+
+def _exit_among(failures: BaseExceptionGroup) -> BaseException:
+    """The end of the process that somebody asked for among failures, if there is one; else the failures."""
+    for leaf in leaves(failures):
+        if isinstance(leaf, SystemExit):
+            return leaf
+        if isinstance(leaf, KeyboardInterrupt):
+            return SystemExit(_EXIT_INTERRUPTED)
+    return failures
 
 
 def _hear_no_more() -> None:
