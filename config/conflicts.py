@@ -19,11 +19,15 @@ def find_conflicts(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _server_conflicts(server: ServerSettings) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
     if server.tls_certificate_file and not server.tls_key_file:
-        return [("server.tls_key_file", "must be set where server.tls_certificate_file is")]
+        found.append(("server.tls_key_file", "must be set where server.tls_certificate_file is"))
     if server.tls_key_file and not server.tls_certificate_file:
-        return [("server.tls_certificate_file", "must be set where server.tls_key_file is")]
-    return []
+        found.append(("server.tls_certificate_file", "must be set where server.tls_key_file is"))
+    # Port 0 is a free one, another for each.
+    if server.operator_bind == server.bind and not server.bind.endswith(":0"):
+        found.append(("server.operator_bind", "must be another address than server.bind"))
+    return found
 
 
 def _storage_conflicts(settings: Settings) -> list[tuple[str, str]]:

@@ -40,7 +40,7 @@ from storage.writer import WritingEngine
 from ticketd.app import Place, build_services
 from ticketd.domain.hoarding import LapseLimits
 from ticketd.first_start import prepare_store
-from ticketd.front.certificates import Certificates
+from ticketd.front.certificates import Certificates, load_certificates
 from ticketd.front.limits import FrontLimits
 from ticketd.front.listeners import (
     BoundAddress,
@@ -140,7 +140,7 @@ async def _run_above_writer(
 ) -> None:
     await credit_time_down(engine)
     await prepare_store(engine, clock.now_ms(), settings.payments.gateway)
-    certificates = _load_certificates(settings.server)
+    certificates = load_certificates(settings.server)
     listeners = ExitStack()
     with listeners:
         public = await open_tcp_listener(settings.server.bind, ListenerName.PUBLIC)
@@ -202,12 +202,6 @@ async def run_tasks(
         pacing = partial(run_pacing, enabled=services.settings.rooms.slow_on_payment_trouble)
         await nursery.start(pacing, engine, clock, services.payments.health)
         task_status.started()
-
-
-def _load_certificates(settings: ServerSettings) -> Certificates | None:
-    if not settings.tls_certificate_file:
-        return None
-    return Certificates(Path(settings.tls_certificate_file), Path(settings.tls_key_file))
 
 
 async def _serve(

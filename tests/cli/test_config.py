@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import trustme
 
 from config import Settings, load_settings, render_settings
 from tests.cli.conftest import Run
@@ -84,3 +85,22 @@ def test_check_refuses_what_the_daemon_would(run: Run, tmp_path: Path) -> None:
     told = run("config", "check", "--config", file)
     assert told.status == 1
     assert "missing.json" in told.err
+
+
+def test_check_refuses_a_certificate_that_the_daemon_would(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    issued, other = authority.issue_cert("127.0.0.1"), authority.issue_cert("127.0.0.1")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    monkeypatch.setenv("TICKETD_SERVER_TLS_CERTIFICATE_FILE", str(certificate))
+    monkeypatch.setenv("TICKETD_SERVER_TLS_KEY_FILE", str(key))
+    told = run("config", "check")
+    assert (told.status, told.err) == (1, f"ticketd: There is no file {certificate}.\n")
+    certificate.write_bytes(issued.cert_chain_pems[0].bytes())
+    key.write_bytes(other.private_key_pem.bytes())
+    told = run("config", "check")
+    assert told.status == 1
+    assert told.err == f"ticketd: The key {key} does not belong to the certificate {certificate}.\n"
+    key.write_bytes(issued.private_key_pem.bytes())
+    assert run("config", "check").line == "the settings can be used"

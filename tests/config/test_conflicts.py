@@ -18,6 +18,10 @@ KEY = {
     [
         ({"server.tls_key_file": "key.pem"}, ["server.tls_certificate_file"]),
         ({"server.tls_certificate_file": "cert.pem"}, ["server.tls_key_file"]),
+        (
+            {"server.bind": "127.0.0.1:80", "server.operator_bind": "127.0.0.1:80"},
+            ["server.operator_bind"],
+        ),
         ({"storage.batch_max": 11, "storage.queue_max": 10}, ["storage.batch_max"]),
         ({"storage.min_free_bytes": 2**24, "storage.map_size_bytes": 2**24}, ["storage.min_free_bytes"]),
         (KEY | {"auth.user_jwks_file": "idp.jwks"}, ["auth.user_key_file"]),
@@ -46,6 +50,8 @@ def test_what_cannot_stand_together_is_refused(flags: dict[str, object], names: 
     "flags",
     [
         {"server.tls_certificate_file": "cert.pem", "server.tls_key_file": "key.pem"},
+        {"server.bind": "127.0.0.1:80", "server.operator_bind": "127.0.0.1:81"},
+        {"server.bind": "127.0.0.1:0", "server.operator_bind": "127.0.0.1:0"},
         {"storage.batch_max": 10, "storage.queue_max": 10},
         {"storage.min_free_bytes": 2**24 - 1, "storage.map_size_bytes": 2**24},
         KEY,

@@ -17,6 +17,8 @@ import msgspec
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -231,25 +233,55 @@ async def test_a_new_certificate_counts_for_new_connections(authority: Authority
             await trio.aclose_forcefully(stream)
 
 
-@pytest.mark.parametrize("fault", ["no file", "no key", "another key", "a password"])
-def test_files_that_cannot_be_used_are_named(authority: Authority, tmp_path: Path, fault: str) -> None:
-    if fault == "no file":
-        authority.key.unlink()
-    elif fault == "no key":
-        authority.key.write_text("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n")
-    elif fault == "another key":
-        authority.key.write_bytes(trustme.CA().issue_cert("127.0.0.1").private_key_pem.bytes())
-    else:
-        authority.key.write_text(LOCKED_KEY)
+NO_KEY = "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"
+NO_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("key", "", "The file {key} holds no private key in PEM that can be read."),
+        ("key", "garbage", "The file {key} holds no private key in PEM that can be read."),
+        ("key", NO_KEY, "The file {key} holds no private key in PEM that can be read."),
+        ("certificate", "garbage", "The file {certificate} holds no certificate in PEM."),
+        ("certificate", NO_CERTIFICATE, "The file {certificate} holds no certificate in PEM."),
+    ],
+)
+def test_of_two_files_the_bad_one_is_named(authority: Authority, file: str, text: str, told: str) -> None:
+    (authority.key if file == "key" else authority.certificate).write_text(text)
+    assert refusal(authority) == told.format(certificate=authority.certificate, key=authority.key)
+
+
+@pytest.mark.parametrize("file", ["certificate", "key"])
+def test_a_file_that_cannot_be_read_is_named(authority: Authority, file: str) -> None:
+    path = authority.key if file == "key" else authority.certificate
+    path.unlink()
+    assert refusal(authority) == f"There is no file {path}."
+    path.mkdir()
+    assert refusal(authority) == f"The file {path} cannot be read: Is a directory."
+
+
+def test_files_that_do_not_fit_are_told_so(authority: Authority) -> None:
+    certificate, key = authority.certificate, authority.key
+    for other in (trustme.KeyType.ECDSA, trustme.KeyType.RSA):
+        issued = trustme.CA().issue_cert("127.0.0.1", key_type=other)
+        key.write_bytes(issued.private_key_pem.bytes())
+        assert refusal(authority) == f"The key {key} does not belong to the certificate {certificate}."
+    key.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+        )
+    )
+    assert refusal(authority) == f"The key {key} cannot be used: the key is protected by a password."
+    authority.issue()
+    with pytest.raises(CertificateError, match=r"the two files may be swapped\.$"):
+        Certificates(certificate=key, key=certificate)
+
+
+def refusal(authority: Authority) -> str:
     with pytest.raises(CertificateError) as raised:
         Certificates(authority.certificate, authority.key)
-    assert str(authority.key) in str(raised.value)
-
-
-LOCKED_KEY = """-----BEGIN ENCRYPTED PRIVATE KEY-----
-MIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBDe3vRjNkRmqfRBfoWt
------END ENCRYPTED PRIVATE KEY-----
-"""
+    return str(raised.value)
 
 
 class Http2Client:

@@ -50,11 +50,13 @@ def run_check(arguments: argparse.Namespace) -> None:
     settings = load_all(arguments).settings
     # What only the daemon knows of: showing the settings does without it.
     from ticketd.credentials.key_files import CredentialFileError  # noqa: PLC0415
+    from ticketd.front.certificates import CertificateError, load_certificates  # noqa: PLC0415
     from ticketd.outside import open_external_issuer  # noqa: PLC0415
 
     try:
+        load_certificates(settings.server)
         open_external_issuer(settings.auth)
-    except CredentialFileError as problem:
+    except (CertificateError, CredentialFileError) as problem:
         raise CommandFailed(str(problem)) from None
     print('{"usable":true}' if arguments.json else "the settings can be used")
 

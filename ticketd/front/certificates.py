@@ -13,8 +13,13 @@ from typing import Final
 
 import structlog
 
+from config.settings import ServerSettings
+
 HTTP2: Final = "h2"
 HTTP11: Final = "http/1.1"
+
+_NOT_A_PAIR: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""What OpenSSL, by its version and the kinds of the keys, says of a key that is another certificate's."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("ticketd.front")
 
@@ -69,17 +74,52 @@ class Certificates:
         context.set_alpn_protocols(list(self._protocols))
         try:
             context.load_cert_chain(certificate, key, password=_no_password)
-        except FileNotFoundError as error:
-            missing = next((file for file in self._files if not file.exists()), certificate)
-            raise CertificateError(f"There is no file {missing}.") from error
         except (OSError, ValueError) as error:
-            reason = error.reason if isinstance(error, ssl.SSLError) and error.reason else str(error)
-            raise CertificateError(
-                f"The certificate {certificate} and the key {key} cannot be used: {reason}."
-            ) from error
+            raise CertificateError(_what_is_wrong(certificate, key, error)) from error
         return context
+
+
+def load_certificates(settings: ServerSettings) -> Certificates | None:
+    """Those that the settings name, if they name any. Raises CertificateError."""
+    if not settings.tls_certificate_file:
+        return None
+    return Certificates(Path(settings.tls_certificate_file), Path(settings.tls_key_file))
 
 
 def _no_password() -> str:
     # Without this OpenSSL would ask on the terminal.
     raise ValueError("the key is protected by a password")
+
+
+def _what_is_wrong(certificate: Path, key: Path, error: OSError | ValueError) -> str:
+    """The sentence for files that OpenSSL refused with ``error``, which names neither the file nor, often, a reason."""
+    for file in (certificate, key):
+        try:
+            file.read_bytes()
+        except FileNotFoundError:
+            return f"There is no file {file}."
+        except OSError as unreadable:
+            return f"The file {file} cannot be read: {unreadable.strerror}."
+    if not _holds_certificate(certificate):
+        if _holds_certificate(key):
+            return f"{certificate} holds no certificate, and {key} does: the two files may be swapped."
+        return f"The file {certificate} holds no certificate in PEM."
+    return _what_is_wrong_with_key(certificate, key, error)
+
+
+def _what_is_wrong_with_key(certificate: Path, key: Path, error: OSError | ValueError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return f"The key {key} cannot be used: {error}."
+    if error.reason in _NOT_A_PAIR:
+        return f"The key {key} does not belong to the certificate {certificate}."
+    if not error.reason:
+        return f"The file {key} holds no private key in PEM that can be read."
+    return f"The certificate {certificate} and the key {key} cannot be used: {error.reason}."
+
+
+def _holds_certificate(file: Path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(file)
+    except ssl.SSLError:
+        return False
+    return True
