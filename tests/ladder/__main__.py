@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import sys
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=_seed, metavar="N", help="all that is random follows from it (default: drawn)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts there, too")
+    parser.add_argument("--json", type=_new_file, metavar="FILE", help="write the verdicts there, too")
     parser.add_argument(
         "--planted", action="store_true", help="plant the bugs that the rungs must find, and see"
     )
@@ -92,6 +93,15 @@ def _seed(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is no seed: type a whole number, 0 or more")
     return int(text)
+
+
+def _new_file(text: str) -> Path:
+    """A file that can be written; an hour's climb must not find out at its end that it cannot."""
+    file = Path(text)
+    is_writable = os.access(file, os.W_OK) if file.exists() else os.access(file.parent, os.W_OK | os.X_OK)
+    if file.is_dir() or not is_writable:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: type a file in a folder that is there")
+    return file
 
 
 if __name__ == "__main__":

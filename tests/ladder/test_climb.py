@@ -135,6 +135,8 @@ def test_the_command_lists_all_rungs(capsys: pytest.CaptureFixture[str]) -> None
         (["--minutes", "nan"], "type one such as 60, or 0.5"),
         (["--seed", "-1"], "type a whole number"),
         (["--seed", "x"], "type a whole number"),
+        (["--json", "/nowhere/x.json"], "type a file in a folder that is there"),
+        (["--json", "/"], "type a file in a folder that is there"),
         (["--rung", "rope"], "invalid choice"),
         (["--plant"], "unrecognized arguments"),
     ],
