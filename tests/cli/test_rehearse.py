@@ -46,6 +46,13 @@ def test_bounds_of_options(run: Run, option: str, good: tuple[str, ...], bad: tu
         assert run("rehearse", f"{option}={value}").status == 2
 
 
+def test_that_no_tls_is_spoken_is_told_with_what_to_type(run: Run) -> None:
+    told = run("rehearse", "--url", "https://127.0.0.1:1", "--key", "k", "--event", "e")
+    assert (told.status, told.out) == (2, "")
+    assert "speaks plain HTTP only" in told.err
+    assert "such as http://127.0.0.1:8080" in told.err
+
+
 def test_a_folder_that_is_not_empty_is_left_alone(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     told = run("rehearse", "--data", tmp_path)

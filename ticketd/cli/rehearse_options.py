@@ -153,6 +153,12 @@ def _number(kind: type[N], lowest: N, highest: N) -> Callable[[str], N]:
 
 def _origin(text: str) -> Origin:
     try:
-        return parse_origin(text)
+        origin = parse_origin(text)
     except ValueError as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
+    if origin.tls:
+        raise argparse.ArgumentTypeError(
+            "a rehearsal speaks plain HTTP only: start the daemon without a certificate, or type the address at which "
+            "the proxy before it reaches it, such as http://127.0.0.1:8080"
+        )
+    return origin
