@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +26,8 @@ _OWN_NAMES = frozenset(
     {LOCK_FILE, f"{STORE_FILE}-lock", "operator.sock", "demo-api-key", "outbox", "lost+found"}
 )
 _OWN_PREFIX = "sandbox-payments.sqlite"
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 _PATIENCE = 5
 _PAUSE_SECONDS = 0.01
@@ -89,6 +93,22 @@ def check_folder(path: Path, *, create: bool = False) -> None:
         raise StorageError(f"{path} is not a folder") from error
     except OSError as error:
         raise StorageError(f"the data folder {path} cannot be used: {error.strerror}") from error
+
+
+def exposures(path: Path) -> list[str]:
+    """A sentence for the folder and for the store in it if others than the owner may get at it, with what to type."""
+    found = []
+    for file, mode_to_be in ((path, "700"), (path / STORE_FILE, "600")):
+        try:
+            mode = stat.S_IMODE(file.stat().st_mode)
+        except OSError:
+            continue
+        if mode & _OTHERS:
+            found.append(
+                f"{file} is open to other users (mode {mode:04o}), and the keys that sign tokens and tickets are in "
+                f"it: type chmod {mode_to_be} {shlex.quote(str(file))}"
+            )
+    return found
 
 
 def owner_pid(path: Path) -> int | None:

@@ -32,7 +32,7 @@ def sold(data: Path) -> list[str]:
             await trio.sleep(1)
             return [order["order_id"] for order in placed]
 
-    data.mkdir()
+    data.mkdir(mode=0o700)
     order_ids = trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
     (data / "sandbox.sqlite").rename(data / SANDBOX_FILE)
     return order_ids

@@ -21,9 +21,20 @@ def event_id(run: Run, data: Path) -> str:
 
 def test_token_prints_a_jwt_alone(run: Run, data: Path) -> None:
     told = run("token", "--user", uuid4(), "--data", data)
-    assert (told.status, told.err) == (0, "")
+    assert told.status == 0
     assert told.line.startswith("eyJ")
     assert told.line.count(".") == 2
+
+
+def test_that_a_new_store_was_made_is_told_beside_the_answer(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(arena_file()))
+    for number, command in enumerate((("keys", "create"), ("token", "--user", uuid4()), ("import", file))):
+        data = tmp_path / str(number)
+        told = run(*command, "--data", data)
+        assert told.line
+        assert told.err == f"ticketd: a new store was made at {data / 'ticketd.lmdb'}\n"
+        assert run(*command, "--data", data).err == ""
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(59, 1), (60, 0), (86400, 0), (86401, 1)])
@@ -108,3 +119,14 @@ def test_a_store_that_is_none_is_refused(run: Run, data: Path) -> None:
         assert told.status == 1
         assert "Traceback" not in told.err
         assert len(told.err.splitlines()) == 1
+
+
+def test_a_folder_that_is_open_to_others_is_warned_of(run: Run, data: Path, event_id: str) -> None:
+    assert run("status", "--data", data).err == ""
+    data.chmod(0o755)
+    for command in (("status",), ("keys", "create"), ("verify",)):
+        told = run(*command, "--data", data)
+        assert told.status == 0
+        assert told.out
+        assert told.err.startswith(f"ticketd: warning: {data} is open to other users (mode 0755)")
+        assert told.err.endswith(f"type chmod 700 {data}\n")

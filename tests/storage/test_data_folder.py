@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.data_folder import LOCK_FILE, STORE_FILE, DataFolder, check_folder, owner_pid
+from storage.data_folder import LOCK_FILE, STORE_FILE, DataFolder, check_folder, exposures, owner_pid
 from storage.engine import StorageError
 from tests.storage.permissions import as_nobody, needs_another_user, world_folder
 from ticketd.demo.demo import KEY_FILE
@@ -42,6 +42,25 @@ def test_a_folder_that_is_there_keeps_its_mode_and_files(tmp_path: Path) -> None
     DataFolder.open(path).close()
     assert path.stat().st_mode & 0o777 == 0o750
     assert (path / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("mode", [0o701, 0o710, 0o750, 0o755])
+def test_a_folder_that_is_open_to_others_is_told_with_what_to_type(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "my data"
+    assert exposures(path) == []
+    path.mkdir(mode=0o700)
+    store = path / STORE_FILE
+    store.touch(mode=0o600)
+    assert exposures(path) == []
+    path.chmod(mode)
+    (told,) = exposures(path)
+    assert told.startswith(f"{path} is open to other users (mode {mode:04o})")
+    assert told.endswith(f": type chmod 700 '{path}'")
+    path.chmod(0o700)
+    store.chmod(0o640)
+    (told,) = exposures(path)
+    assert told.startswith(f"{store} is open to other users (mode 0640)")
+    assert told.endswith(f": type chmod 600 '{store}'")
 
 
 def test_a_second_owner_in_the_same_process_is_refused_until_the_first_gives_up(tmp_path: Path) -> None:

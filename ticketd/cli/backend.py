@@ -10,6 +10,10 @@ from typing import Final, Protocol
 import msgspec
 
 from ticketd.cli.failures import CommandFailed
+from ticketd.cli.options import OPERATOR_KEY_VARIABLE
+
+_FOR_WANT_OF_A_KEY: Final = ("API_KEY_INVALID", "SCOPE_MISSING")
+_KEY_HINT: Final = f"Put one of the scope operator into the variable {OPERATOR_KEY_VARIABLE}."
 
 JSON_HEADERS: Final = {"content-type": "application/json"}
 
@@ -27,7 +31,8 @@ class OperatorRefused(CommandFailed):
 
     def __init__(self, error: OperatorError) -> None:
         told = [f"{name}: {_shown(value)}" for name, value in error.details.items()]
-        super().__init__(" ".join([error.message, *([f"({'; '.join(told)})"] if told else [])]))
+        hint = [_KEY_HINT] if error.code in _FOR_WANT_OF_A_KEY else []
+        super().__init__(" ".join([error.message, *([f"({'; '.join(told)})"] if told else []), *hint]))
         self.error = error
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong on the command line, told in one sentence on standard error. No traceback reaches an operator."""
+"""What goes wrong on the command line, or might, in a sentence on standard error. No traceback reaches an operator."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def told_plainly(expected: Failures = ()) -> Iterator[None]:
             _hear_no_more()
             raise SystemExit(_EXIT_PIPE) from None
         for problem in leaves(failure):
-            print(f"ticketd: {sentence_of(problem, expected)}", file=sys.stderr)
+            tell(sentence_of(problem, expected))
         raise SystemExit(EXIT_FAILED) from None
     except KeyboardInterrupt:
         raise SystemExit(_EXIT_INTERRUPTED) from None
@@ -62,6 +62,11 @@ def _exit_among(failures: BaseExceptionGroup) -> BaseException:
         if isinstance(leaf, KeyboardInterrupt):
             return SystemExit(_EXIT_INTERRUPTED)
     return failures
+
+
+def tell(sentence: str) -> None:
+    """Tells the operator something beside a command's answer, on standard error."""
+    print(f"ticketd: {sentence}", file=sys.stderr, flush=True)
 
 
 def _hear_no_more() -> None:

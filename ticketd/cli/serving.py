@@ -10,6 +10,7 @@ import structlog
 import trio
 
 from config import Settings
+from storage.data_folder import exposures
 from ticketd.cli.descriptors import raise_descriptor_limit
 from ticketd.cli.failures import Failures, told_plainly
 from ticketd.credentials.key_files import CredentialFileError
@@ -31,6 +32,8 @@ def serve_daemon(settings: Settings, *, demo: bool) -> None:
         _log.warning(_NO_REAL_MONEY)
     if settings.auth.user_tokens == "optional":
         _log.warning(_ANYBODY)
+    for sentence in exposures(Path(settings.storage.data)):
+        _log.warning(sentence)
     raise_descriptor_limit(settings.server.max_connections)
     with told_plainly(_EXPECTED):
         trio.run(partial(_serve, settings, demo=demo))

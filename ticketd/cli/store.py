@@ -16,12 +16,13 @@ from handlers.operator_routes import OPERATOR_ENDPOINTS
 from handlers.router import Router
 from handlers.serve import Server
 from storage.clock import SystemClock
-from storage.data_folder import STORE_FILE, check_folder
+from storage.data_folder import STORE_FILE, check_folder, exposures
 from storage.engine import StorageError
 from storage.open import open_inline_engine
 from storage.schema.events import EVENT_CODEC
 from ticketd.app import Outside, Place, build_services
 from ticketd.cli.backend import JSON_HEADERS, OperatorAnswer
+from ticketd.cli.failures import tell
 from ticketd.cli.visits import VisitedGateway
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.first_start import prepare_store
@@ -63,17 +64,24 @@ class StoreBackend:
 def open_store(settings: Settings, *, create: bool) -> Iterator[StoreBackend]:
     """The store of the data folder; made, with its signing keys, if ``create`` is set and there is none.
 
-    Refuses with StorageError what ``storage.open`` refuses, and a folder without a store unless ``create`` is set.
+    That it was made, and that others may read it, is told on standard error. Refuses with StorageError what
+    ``storage.open`` refuses, and a folder without a store unless ``create`` is set.
     """
     data = Path(settings.storage.data)
+    is_new = not (data / STORE_FILE).exists()
     if not create:
         check_folder(data)
-        if not (data / STORE_FILE).exists():
+        if is_new:
             raise StorageError(f"the data folder {data} holds no store")
     clock = SystemClock()
     with open_inline_engine(data, settings.storage, clock, EVENT_CODEC) as engine:
         trio.run(partial(credit_time_down, engine, begins=False))
         trio.run(prepare_store, engine, clock.now_ms(), settings.payments.gateway)
+        if is_new:
+            # Where the folder was mistyped, what is made in it opens nothing.
+            tell(f"a new store was made at {data / STORE_FILE}")
+        for sentence in exposures(data):
+            tell(f"warning: {sentence}")
         outside = Outside(gateway=VisitedGateway(settings, data, clock), mailer=ClosedMailer())
         place = Place(data=data, public_url=settings.server.public_url)
         services = build_services(settings, place, engine, clock, outside)

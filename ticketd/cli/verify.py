@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 
 from storage.clock import SystemClock
+from storage.data_folder import exposures
 from storage.open import open_reader
 from storage.schema.events import EVENT_CODEC
 from storage.verify import verify_store
-from ticketd.cli.failures import CommandFailed
+from ticketd.cli.failures import CommandFailed, tell
 from ticketd.cli.options import Commands, add_common_options, add_json_option, load_for
 
 
@@ -40,6 +41,8 @@ def run_verify(arguments: argparse.Namespace) -> None:
         open_reader(data, settings.storage, SystemClock(), EVENT_CODEC) as reads,
         reads.snapshot() as view,
     ):
+        for sentence in exposures(data):
+            tell(f"warning: {sentence}")
         for problem in verify_store(view):
             found += 1
             print(msgspec.json.encode(problem).decode() if arguments.json else problem)
