@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -44,7 +44,7 @@ def told_plainly(expected: Failures = ()) -> Iterator[None]:
         if isinstance(failure, BrokenPipeError):
             _hear_no_more()
             raise SystemExit(_EXIT_PIPE) from None
-        for problem in leaves(failure):
+        for problem in _worth_telling(leaves(failure)):
             tell(sentence_of(problem, expected))
         raise SystemExit(EXIT_FAILED) from None
     except KeyboardInterrupt:
@@ -52,6 +52,12 @@ def told_plainly(expected: Failures = ()) -> Iterator[None]:
     except BaseExceptionGroup as failures:
         # Nurseries wrap what ends the process, too.
         raise _exit_among(failures) from None
+
+
+def _worth_telling(problems: Sequence[BaseException]) -> list[BaseException]:
+    """Of several failures of the store, which have one cause, the last: the writer's, who knows what it means."""
+    of_the_store = [problem for problem in problems if isinstance(problem, StorageError)]
+    return [problem for problem in problems if problem not in of_the_store[:-1]]
 
 
 def _exit_among(failures: BaseExceptionGroup) -> BaseException:
