@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
+from storage.schema.states import DisputeState
 from tests.cli.conftest import Run
 from tests.handlers.operator_stage import EVENT, open_stage
 from tests.support.process import serving, ticketd
+from ticketd.cli import visits
 from ticketd.cli.ledger import plain, when
 from ticketd.places import SANDBOX_FILE
+from ticketd.ports.payments import DisputeSnapshot, PaymentPage, PaymentSnapshot
 from ticketd.ports.sandbox_payments import SandboxGateway
 
 
@@ -138,6 +142,47 @@ def test_reconciling_a_store_with_its_gateway(run: Run, data: Path, sold: list[s
     difference, summary = map(json.loads, run("reconcile", "--json", "--data", data).out.splitlines())
     assert difference["kind"] == "REFUNDS_DIFFER"
     assert summary == {"compared": 2, "under_way": 0, "differences": 1, "at_tills": 0}
+
+
+class _DisputedAtTheBank(SandboxGateway):
+    """The sandbox, with a bank behind it that has asked about each payment."""
+
+    async def list_payments(self, since_ms: int, cursor: str | None = None) -> PaymentPage:
+        page = await super().list_payments(since_ms, cursor)
+        return replace(page, payments=tuple(replace(one, is_disputed=True) for one in page.payments))
+
+    async def fetch(self, payment_ref: str) -> PaymentSnapshot | None:
+        found = await super().fetch(payment_ref)
+        return None if found is None else replace(found, is_disputed=True)
+
+    async def disputes_of(self, payment_ref: str) -> tuple[DisputeSnapshot, ...]:
+        payment = await self.fetch(payment_ref)
+        assert payment is not None
+        return (
+            DisputeSnapshot(
+                dispute_ref=f"dp_{payment_ref}",
+                payment_ref=payment_ref,
+                order_id=payment.order_id,
+                state=DisputeState.OPEN,
+                amount_minor=payment.amount_minor,
+                currency=payment.currency,
+                reason="fraudulent",
+            ),
+        )
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_disputed_payment_is_looked_at_with_the_daemon_down(
+    run: Run, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(_: object, data: Path, *__: object) -> SandboxGateway:
+        return _DisputedAtTheBank(data / SANDBOX_FILE, now_ms=lambda: 0, public_url="", inline=True)
+
+    monkeypatch.setattr(visits, "open_gateway", opened)
+    told = run("reconcile", "--json", "--data", data)
+    *differences, summary = map(json.loads, told.out.splitlines())
+    assert [difference["kind"] for difference in differences] == ["DISPUTES_DIFFER"] * 2, told.err
+    assert summary["compared"] == 2
 
 
 @pytest.mark.usefixtures("sold")

@@ -11,7 +11,14 @@ from storage.clock import Clock
 from ticketd.outside import open_gateway
 from ticketd.ports.box_office import BoxOfficeGateway
 from ticketd.ports.closed import ClosedGateway
-from ticketd.ports.payments import PaymentGateway, PaymentPage, PaymentSnapshot, Refunded
+from ticketd.ports.payments import (
+    DisputePage,
+    DisputeSnapshot,
+    PaymentGateway,
+    PaymentPage,
+    PaymentSnapshot,
+    Refunded,
+)
 from ticketd.ports.sandbox_payments import SandboxGateway
 
 
@@ -43,6 +50,16 @@ class VisitedGateway(ClosedGateway):
         """As PaymentGateway.list_payments."""
         async with self._visit() as gateway:
             return await gateway.list_payments(since_ms, cursor)
+
+    async def disputes_of(self, payment_ref: str) -> tuple[DisputeSnapshot, ...]:
+        """As PaymentGateway.disputes_of."""
+        async with self._visit() as gateway:
+            return await gateway.disputes_of(payment_ref)
+
+    async def list_disputes(self, since_ms: int, cursor: str | None = None) -> DisputePage:
+        """As PaymentGateway.list_disputes."""
+        async with self._visit() as gateway:
+            return await gateway.list_disputes(since_ms, cursor)
 
     @asynccontextmanager
     async def _visit(self) -> AsyncIterator[PaymentGateway]:
