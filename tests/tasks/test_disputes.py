@@ -142,6 +142,40 @@ async def test_a_look_that_fails_is_made_again_soon(autojump_clock: MockClock, t
         nursery.cancel_scope.cancel()
 
 
+async def test_a_dispute_whose_capture_never_comes_is_looked_for_less_and_less_often(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = {"dp_1"}
+
+    async def note(dispute: DisputeSnapshot) -> bool:
+        return dispute.dispute_ref not in early
+
+    async with payments(tmp_path) as stage, trio.open_nursery() as nursery:
+        bank = Bank(stage)
+        async with stage.running(bank.desk):
+            await sell(bank)
+            bank.dispute(D.OPEN)
+            monkeypatch.setattr(bank.desk.disputes, "note", note)
+            await nursery.start(bank.desk.disputes.run)
+            await trio.testing.wait_all_tasks_blocked()
+            at_ms = 0
+            for number in range(8):
+                assert bank.looks == number + 1
+                at_ms += min(RETRY_MS * 2**number, LOOK_MS)
+                await stage.until(at_ms - 1)
+                assert bank.looks == number + 1
+                await stage.until(at_ms + 1)
+            # Another one does not wait for the first.
+            bank.dispute(D.OPEN, ref="dp_2")
+            early.add("dp_2")
+            bank.desk.disputes.look_soon()
+            await trio.testing.wait_all_tasks_blocked()
+            looks = bank.looks
+            await stage.until(at_ms + RETRY_MS + 2)
+            assert bank.looks > looks
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     "changes",
     [

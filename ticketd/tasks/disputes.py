@@ -32,7 +32,8 @@ from ticketd.tasks.gateway_calls import GatewayCalls
 LOOK_MS: Final = 3_600_000
 """How long nobody looks who was told nothing."""
 RETRY_MS: Final = 60_000
-"""How long after a look that failed, or found a dispute too early."""
+"""How long after a look that failed, or found a dispute too early: twice as long each time that it found no other one
+too early, up to ``LOOK_MS``."""
 LOOK_BACK_MS: Final = 180 * 86_400_000
 """Disputes that began so long ago are looked at no more: banks decide within less."""
 
@@ -48,6 +49,8 @@ class DisputeWatch:
         self._calls = calls
         self._voids_tickets = voids_tickets
         self._alarm = Alarm(clock)
+        self._early: set[str] = set()
+        self._looks_in_vain = 0
 
     def look_soon(self) -> None:
         """Has it looked at once whether there are disputes, or they have moved."""
@@ -93,18 +96,31 @@ class DisputeWatch:
             )
         return committed.result
 
+    def _rest_ms(self, early: set[str]) -> int:
+        """For how long to rest after a look that found these disputes too early, in milliseconds. One whose capture
+        never comes must not have the whole list read every minute."""
+        if not early <= self._early:
+            self._looks_in_vain = 0
+        self._early = early
+        if not early:
+            return LOOK_MS
+        rest_ms = min(RETRY_MS << self._looks_in_vain, LOOK_MS)
+        if rest_ms < LOOK_MS:
+            self._looks_in_vain += 1
+        return rest_ms
+
     async def _look(self) -> int:
         """Looks at all disputes once; for how long to rest then, in milliseconds."""
-        since_ms, cursor, rest_ms = max(0, self._clock.now_ms() - LOOK_BACK_MS), None, LOOK_MS
+        since_ms, cursor, early = max(0, self._clock.now_ms() - LOOK_BACK_MS), None, set[str]()
         try:
             while True:
                 page = await self._calls.list_disputes(since_ms, cursor)
                 for dispute in page.disputes:
                     if not await self._note_alone(dispute):
-                        rest_ms = RETRY_MS
+                        early.add(dispute.dispute_ref)
                 cursor = page.next_cursor
                 if cursor is None:
-                    return rest_ms
+                    return self._rest_ms(early)
         except (GatewayUnavailable, EngineOverloaded, StorageFull, ValueError) as trouble:
             _log.warning("disputes cannot be looked at", problem=str(trouble))
             return RETRY_MS
