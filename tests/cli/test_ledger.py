@@ -82,6 +82,38 @@ def test_a_file_and_json(run: Run, data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("sold")
+def test_a_file_that_cannot_be_written_is_told_by_the_name_that_was_given(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for out, why in (
+        (tmp_path / "nope" / "x.csv", "No such file or directory"),
+        (tmp_path / "file" / "x.csv", "Not a directory"),
+        (tmp_path / "folder", "Is a directory"),
+        (Path("/"), "it is a folder"),
+    ):
+        told = run("ledger", "export", "--all", "--csv", out, "--data", data)
+        assert (told.status, told.err.splitlines()[-1]) == (1, f"ticketd: {out} cannot be written: {why}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "file", "folder"]
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_damaged_memory_of_the_sandbox_is_told_in_a_sentence(run: Run, data: Path) -> None:
+    ledger = data / SANDBOX_FILE
+    ledger.write_bytes(b"a shopping list, not a ledger\n" * 100)
+    told = run("reconcile", "--data", data)
+    assert told.status == 1
+    assert f"{ledger} cannot serve as the ledger of the sandbox: file is not a database" in told.err
+    assert "internal" not in told.err
+    small = {"TICKETD_STORAGE_MAP_SIZE_BYTES": str(256 * 1024 * 1024)}
+    served = ticketd(data, "serve", environ=small)
+    assert served.returncode == 1
+    (sentence,) = (line for line in served.stderr.splitlines() if line.startswith("ticketd: "))
+    assert sentence.startswith(f"ticketd: {ledger} cannot serve as the ledger of the sandbox: ")
+
+
+@pytest.mark.usefixtures("sold")
 @pytest.mark.parametrize(("span", "count"), [("--from", 0), ("--to", 4)])
 def test_a_time_bounds_what_is_written(run: Run, data: Path, span: str, count: int) -> None:
     told = run("ledger", "export", "--all", span, "2100-01-01", "--data", data)

@@ -68,6 +68,13 @@ async def test_the_same_message_is_written_once_also_after_a_restart(tmp_path: P
     assert len(names(folder)) == 2
 
 
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "outbox").touch()
+    with pytest.raises(FileExistsError) as refused:
+        open_outbox(tmp_path / "outbox")
+    assert str(refused.value) == f"{tmp_path / 'outbox'} is the folder for mails, and is none: move it away"
+
+
 async def test_two_at_the_same_time_write_once(tmp_path: Path) -> None:
     mailer = open_outbox(tmp_path / "outbox")
     async with trio.open_nursery() as nursery:

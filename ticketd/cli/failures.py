@@ -11,6 +11,7 @@ from typing import Final
 from config import SettingsError
 from storage.engine import EngineStopped, StorageError
 from ticketd.errors import Refusal
+from ticketd.ports.sandbox_ledger import LedgerUnusable
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -27,7 +28,15 @@ class CommandFailed(Exception):
 
 Failures = tuple[type[Exception], ...]
 
-_EXPECTED: Final[Failures] = (CommandFailed, EngineStopped, OSError, Refusal, SettingsError, StorageError)
+_EXPECTED: Final[Failures] = (
+    CommandFailed,
+    EngineStopped,
+    LedgerUnusable,
+    OSError,
+    Refusal,
+    SettingsError,
+    StorageError,
+)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import os
 import sys
@@ -19,6 +20,7 @@ from uuid import UUID
 import msgspec
 
 from ticketd.cli.backend import Backend, call
+from ticketd.cli.failures import CommandFailed
 from ticketd.cli.options import Commands, add_common_options, add_json_option, load_for
 from ticketd.cli.reach import open_backend
 from ticketd.cli.tables import fetch_pages
@@ -187,10 +189,26 @@ def _opened(name: str) -> Iterator[TextIO]:
         sys.stdout.flush()
         return
     path = Path(name)
+    if not path.name:
+        raise CommandFailed(f"{path} cannot be written: it is a folder")
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with part.open("x", encoding="utf-8", newline="") as out:
+        with _told_of(path):
+            out = part.open("x", encoding="utf-8", newline="")
+        with out:
             yield out
-        part.replace(path)
+        with _told_of(path):
+            part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        # A path through what is no folder has nothing to take away.
+        with contextlib.suppress(NotADirectoryError):
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Failures are told of the file that was asked for, not of the one that is written first."""
+    try:
+        yield
+    except OSError as failure:
+        raise CommandFailed(f"{path} cannot be written: {failure.strerror}") from failure

@@ -14,11 +14,13 @@ from ticketd.ports.closed import ClosedGateway
 from ticketd.ports.payments import (
     DisputePage,
     DisputeSnapshot,
+    GatewayUnavailable,
     PaymentGateway,
     PaymentPage,
     PaymentSnapshot,
     Refunded,
 )
+from ticketd.ports.sandbox_ledger import LedgerUnusable
 from ticketd.ports.sandbox_payments import SandboxGateway
 
 
@@ -64,7 +66,10 @@ class VisitedGateway(ClosedGateway):
     @asynccontextmanager
     async def _visit(self) -> AsyncIterator[PaymentGateway]:
         url = self._settings.server.public_url
-        gateway = open_gateway(self._settings, self._data, url, self._clock)
+        try:
+            gateway = open_gateway(self._settings, self._data, url, self._clock)
+        except LedgerUnusable as problem:
+            raise GatewayUnavailable(str(problem), effect_possible=False) from problem
         try:
             yield gateway
         finally:

@@ -40,7 +40,10 @@ class OutboxMailer:
         self._inline = inline
         # One at a time, or two tasks might both find the same message unwritten.
         self._turn = trio.Lock()
-        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except FileExistsError:
+            raise FileExistsError(f"{folder} is the folder for mails, and is none: move it away") from None
         for unfinished in folder.glob(f".*{_UNFINISHED_SUFFIX}"):
             unfinished.unlink(missing_ok=True)
         self._written = {_message_id_of(path.name) for path in folder.glob(f"*{_MAIL_SUFFIX}")}
