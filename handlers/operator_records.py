@@ -165,7 +165,7 @@ def operator_order(event_id: EventId, order: OrderRecord, balance: Balance) -> O
         seat_count=len(order.seats),
         currency=order.currency,
         total=money(order.total_minor, order.currency),
-        refund_amount=money(order.refund_minor, order.currency),
+        refund_amount=money(balance.given_back_minor(order), order.currency),
         captured=money(balance.captured_minor, order.currency),
         refunded=money(balance.refunded_minor, order.currency),
         disputed=money(balance.disputed_minor, order.currency),

@@ -50,6 +50,7 @@ from storage.schema.records import OrderRecord, ReplyPlace, TicketRecord
 from storage.schema.states import OrderState, PaymentState
 from ticketd.domain.cancellation import CancelOrder, cancel_order
 from ticketd.domain.checkout import BeginCheckout
+from ticketd.domain.ledger import read_balance
 from ticketd.domain.order_book import find_order
 from ticketd.domain.seat_labels import seat_labels
 from ticketd.domain.tickets import order_tickets
@@ -242,6 +243,13 @@ def _summary(reader: Reader, event_id: EventId, order_id: OrderId) -> OrderSumma
     )
 
 
+def _given_back_minor(reader: Reader, event_id: EventId, order: OrderRecord) -> int:
+    # Only beside a bank is it another sum than the order's own.
+    if order.dispute is None:
+        return order.refund_minor
+    return read_balance(reader, event_id, order.order_id).given_back_minor(order)
+
+
 def _details(reader: Reader, event_id: EventId, order: OrderRecord) -> OrderDetails:
     gives_back = order.state is OrderState.CANCELLED or order.refund_minor > 0
     return OrderDetails(
@@ -261,7 +269,9 @@ def _details(reader: Reader, event_id: EventId, order: OrderRecord) -> OrderDeta
         created_at=time_text(order.created_at_ms),
         confirmed_at=optional_time(order.confirmed_at_ms),
         cancelled_at=optional_time(order.cancelled_at_ms),
-        refund_amount=money(order.refund_minor, order.currency) if gives_back else None,
+        refund_amount=money(_given_back_minor(reader, event_id, order), order.currency)
+        if gives_back
+        else None,
         next_action=_next_action(reader, event_id, order),
     )
 

@@ -306,9 +306,10 @@ class OrderRecord(Record, frozen=True, kw_only=True):
     ``gateway`` is which one was asked; empty for an order of a release that did not note it. ``movements`` counts the
     order's in the ledger; None: from before there was one. ``returned_seats`` are those whose tickets were refunded by
     themselves, so that they are on sale again; ``refunds_asked`` counts refunds of such that the gateway has yet to
-    make. ``refund_minor`` is all that was given back, or is on its way; what the buyer's bank keeps is part of it once
-    the order has ended. ``dispute`` is the state of the bank's dispute of its payment, of several the one that weighs
-    most. ``owed_at_till``: the event was cancelled, and the till that sold the tickets owes their money.
+    make. ``refund_minor`` is all that was given back, or is on its way; what the buyer's bank keeps is part of it only
+    while the payment is REFUND_PENDING. ``dispute`` is the state of the bank's dispute of its payment, of several the
+    one that weighs most. ``owed_at_till``: the event was cancelled, and the till that sold the tickets owes their
+    money.
     """
 
     order_id: OrderId

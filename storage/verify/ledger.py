@@ -141,9 +141,8 @@ def _wrong_of(order: OrderRecord, sums: Counter[MovementKind]) -> str:
     if state is PaymentState.REFUND_PENDING:
         return f"{freed} were freed" if freed else ""
     if state is PaymentState.REFUNDED:
-        # What the buyer's bank keeps the buyer has, too.
-        kept = max(0, sums[_K.DISPUTE_LOST] - sums[_K.DISPUTE_WON])
-        fits = taken > 0 and given_back + kept >= order.refund_minor
+        # What the buyer's bank keeps is no part of it.
+        fits = taken > 0 and given_back >= order.refund_minor
         return "" if fits else f"{given_back} were given back of {taken}, where {order.refund_minor} were due"
     fits = taken == order.total_minor and given_back <= order.refund_minor
     return "" if fits else f"{taken} of {order.total_minor} were taken, {given_back} given back"

@@ -59,6 +59,15 @@ def test_a_whole_order(run: Run, data: Path, asked: Asked) -> None:
     assert told.line == f"620.00 USD for 1 tickets: on its way back (refund {UUID(int=3)})"
 
 
+def test_an_order_whose_money_the_bank_has(
+    run: Run, data: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ANSWER, "amount", 0)
+    monkeypatch.setitem(ANSWER, "whole_order", True)
+    told = run("refund", ORDER, "--data", data)
+    assert told.line == f"0 USD for the whole order: nothing is left to give back (refund {UUID(int=3)})"
+
+
 def test_all_its_options(run: Run, data: Path, asked: Asked) -> None:
     told = run(
         *("refund", ORDER, "--ticket", TICKET, "--ticket", UUID(int=4), "--without-fees", "--even-used"),

@@ -9,7 +9,14 @@ import pytest
 
 from storage.schema.disputes import DisputeRecord
 from storage.schema.movements import MovementKind
-from storage.schema.states import DISPUTE_MOVES, DisputeState, OrderState, PaymentState, TicketState
+from storage.schema.states import (
+    DISPUTE_MOVES,
+    DisputeState,
+    OrderState,
+    PaymentState,
+    RefundState,
+    TicketState,
+)
 from storage.verify.contents import EventContents
 from storage.verify.disputes import check_disputes
 from storage.verify.ledger import check_ledger_fits_orders, check_movement_sums
@@ -21,6 +28,7 @@ from tests.domain.refusals import refused
 from tests.domain.test_refunds import ask
 from ticketd.domain.disputes import NoteDispute, list_disputes, note_dispute
 from ticketd.domain.ledger import Balance, list_movements, read_balance
+from ticketd.domain.refund_amounts import list_refunds_asked
 from ticketd.domain.settlement import record_refunded
 from ticketd.domain.ticket_book import move_ticket
 from ticketd.errors import ErrorCode
@@ -59,9 +67,14 @@ async def note(
     return await stage.decide(1, lambda tx: note_dispute(tx, command))
 
 
-async def settle(stage: OrderStage) -> None:
-    """The payments task finds that nothing is left to give back."""
-    await stage.decide(1, lambda tx: record_refunded(tx, step_of(1), []))
+async def settle(stage: OrderStage, *made: tuple[str, int]) -> None:
+    """The payments task has made these refunds, and nothing is left to give back."""
+    await stage.decide(1, lambda tx: record_refunded(tx, step_of(1), made))
+
+
+def due(stage: OrderStage) -> int:
+    """What the order says is given back, of which the bank's part is none."""
+    return balance(stage).given_back_minor(stage.order())
 
 
 def moved(stage: OrderStage) -> list[MovementKind]:
@@ -266,16 +279,41 @@ async def test_nor_does_the_operator_give_it_back(
 ) -> None:
     await note(stage, state)
     if whole and state is D.LOST:
-        # The order can be ended, and costs nobody anything.
-        await ask(stage)
+        # The order can be ended, and costs nobody anything: nothing is told to go back.
+        refund = await ask(stage)
+        assert (refund.amount_minor, due(stage)) == (0, 0)
         await settle(stage)
         assert states(stage) == (OrderState.CANCELLED, PaymentState.REFUNDED)
-        assert balance(stage).refunded_minor == 0
+        assert (balance(stage).refunded_minor, stage.order().refund_minor) == (0, 0)
         check(stage)
         return
     named = None if whole else stage.order().ticket_ids[:1]
     refusal = await refused(ErrorCode.ORDER_NOT_CANCELLABLE, ask(stage, named))
     assert refusal.details == {"reason": "PAYMENT_DISPUTED"}
+    check(stage)
+
+
+async def test_of_an_order_whose_part_the_bank_keeps_the_rest_is_told_and_given_back(
+    stage: OrderStage,
+) -> None:
+    total = stage.order().total_minor
+    await note(stage, D.LOST, amount=500)
+    refund = await ask(stage)
+    assert (refund.amount_minor, due(stage)) == (total - 500, total - 500)
+    check(stage)
+    await settle(stage, ("re_1", total - 500))
+    (told,) = stage.read(lambda reader: list_refunds_asked(reader, EVENT_ID, stage.order()))
+    assert (told.state, told.amount_minor) == (RefundState.DONE, total - 500)
+    assert (stage.order().refund_minor, balance(stage).refunded_minor) == (total - 500, total - 500)
+    check(stage)
+
+
+async def test_what_a_bank_gives_up_after_the_order_ended_was_not_given_back(stage: OrderStage) -> None:
+    await note(stage, D.LOST)
+    await ask(stage)
+    await settle(stage)
+    await note(stage, D.WON)
+    assert (stage.order().refund_minor, balance(stage).refunded_minor) == (0, 0)
     check(stage)
 
 

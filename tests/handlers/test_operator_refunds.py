@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import trio.testing
 
-from tests.handlers.operator_stage import OperatorStage, open_stage
+from storage.engine import Command
+from storage.schema.ids import EventId, OrderId
+from storage.schema.layout import event_partition
+from storage.schema.states import DisputeState
+from tests.handlers.operator_stage import EVENT, OperatorStage, open_stage
 from tests.support.daemon import Answer, Client
 from tests.support.shopping import wait_for_order
+from ticketd.domain.disputes import NoteDispute, note_dispute
 
 
 @pytest.fixture
@@ -45,6 +50,31 @@ async def sell(stage: OperatorStage, seats: int = 2) -> tuple[Client, dict[str, 
 
 async def refund(stage: OperatorStage, order: dict[str, Any], **body: object) -> Answer:
     return await stage.operator.post(f"/v1/operator/orders/{order['order_id']}/refund", body)
+
+
+async def test_of_money_that_the_bank_keeps_nothing_is_told_to_go_back(stage: OperatorStage) -> None:
+    buyer, order = await sell(stage)
+    lost = NoteDispute(
+        event_id=EventId(EVENT),
+        order_id=OrderId(UUID(order["order_id"])),
+        dispute_ref="dp_1",
+        state=DisputeState.LOST,
+        amount_minor=round(order["total"] * 100),
+    )
+    partitions = (event_partition(lost.event_id),)
+    await stage.daemon.services.engine.submit(
+        Command("note_dispute", partitions, lambda tx: note_dispute(tx, lost))
+    )
+    asked = await refund(stage, order)
+    assert (asked.status, asked.json["amount"]) == (200, 0)
+    place = f"/v1/operator/orders/{order['order_id']}"
+    # Before the gateway was looked at as after it.
+    assert (await stage.operator.get(place)).json["refund_amount"] == 0
+    assert (await buyer.get(f"/v1/orders/{order['order_id']}")).json["refund_amount"] == 0
+    await wait_for_order(buyer, order["order_id"], "CANCELLED", payment="REFUNDED")
+    shown = (await stage.operator.get(place)).json
+    assert (shown["refund_amount"], shown["refunded"], shown["disputed"]) == (0, 0, order["total"])
+    assert [(each["status"], each["amount"]) for each in shown["refunds"]] == [("DONE", 0)]
 
 
 async def test_a_ticket_and_then_the_rest(stage: OperatorStage) -> None:

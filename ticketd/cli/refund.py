@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from decimal import Decimal
 from uuid import UUID
 
 import msgspec
@@ -69,10 +70,11 @@ def run_refund(arguments: argparse.Namespace) -> None:
         return
     refund = msgspec.json.decode(told, type=Refund)
     what = "the whole order" if refund.whole_order else f"{len(refund.ticket_ids)} tickets"
+    amount = bytes(refund.amount).decode()
     state = "given back" if refund.status == "DONE" else "on its way back"
-    print(
-        f"{bytes(refund.amount).decode()} {refund.currency} for {what}: {state} (refund {refund.refund_id})"
-    )
+    if not Decimal(amount):
+        state = "nothing is left to give back"
+    print(f"{amount} {refund.currency} for {what}: {state} (refund {refund.refund_id})")
 
 
 def _uuid(text: str) -> UUID:

@@ -18,6 +18,7 @@ from storage.schema.ids import EventId, OrderId
 from storage.schema.layout import MOVEMENT_SUMS, MOVEMENT_TIMES, MOVEMENTS, ORDERS, event_partition
 from storage.schema.movements import MovementKind, MovementRecord
 from storage.schema.records import OrderRecord
+from storage.schema.states import PaymentState
 
 FREE_REF: Final = "free"
 """Stands for the payment of an order over nothing: no gateway is asked."""
@@ -60,6 +61,17 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     def kept_minor(self) -> int:
         """What the seller has of the order's money."""
         return self.captured_minor - self.refunded_minor - self.disputed_minor
+
+    def given_back_minor(self, order: OrderRecord) -> int:
+        """What of the order's money goes back by the gateway, or went. What the buyer's bank keeps is part of what an
+        order owes until its payment has ended, and goes back without anybody here."""
+        if order.payment_state is not PaymentState.REFUND_PENDING:
+            return order.refund_minor
+        return self.beside_bank_minor(order.refund_minor)
+
+    def beside_bank_minor(self, owed_minor: int) -> int:
+        """What the gateway is left to give back, or gave, of ``owed_minor``."""
+        return min(owed_minor, max(self.refunded_minor, owed_minor - self.lost_minor))
 
 
 def list_movements(reader: Reader, event_id: EventId, order_id: OrderId) -> list[MovementRecord]:

@@ -83,7 +83,7 @@ def ask_refund(tx: Transaction, command: AskRefund) -> RefundRecord:
     """Ends tickets, or a whole order, and makes their money due back.
 
     Refunding the last tickets of an order is refunding it whole: it is CANCELLED, and given back is all that has not
-    been. Tickets whose refund the gateway refused may be named again.
+    been, less what the buyer's bank keeps. Tickets whose refund the gateway refused may be named again.
 
     Refuses in this order: ORDER_NOT_FOUND; ORDER_ALREADY_CANCELLED; ORDER_NOT_CANCELLABLE with ``reason`` NOT_PAID,
     PAID_AT_BOX_OFFICE, NOT_CONFIRMED where single tickets are named of an order that has none yet, or PAYMENT_DISPUTED
@@ -242,14 +242,17 @@ def _refund_rest(tx: Transaction, command: AskRefund, order: OrderRecord, choice
         refund = replace(refund, state=RefundState.DONE, ended_at_ms=tx.now_ms)
         cancel_unpaid(tx, event_id, order, line)
     else:
-        amount_minor = rest_minor(tx, event_id, order, with_fees=choice.with_fees)
+        owed_minor = order.refund_minor + rest_minor(tx, event_id, order, with_fees=choice.with_fees)
+        # What a bank has taken for good goes back without anybody here.
+        left_minor = read_balance(tx, event_id, order.order_id).beside_bank_minor(owed_minor)
+        amount_minor = max(0, left_minor - order.refund_minor)
         refunded = refunded_seats(list_refunds_asked(tx, event_id, order))
         unrefunded = tuple(seat for seat in order.seats if seat not in refunded)
         rest = replace(choice, seats=unrefunded)
         refund = _new_refund(tx, command, rest, amount_minor, closes=True)
         return_seats(tx, event_id, order.user_id, order.order_id, order.kept_seats)
         void_tickets(tx, event_id, order.order_id, even_used=command.even_used)
-        cancel_paid(tx, event_id, order, order.refund_minor + amount_minor, line)
+        cancel_paid(tx, event_id, order, owed_minor, line)
     REFUNDS.put(tx, refund, partition, order.order_id, refund.refund_id)
     return refund
 
@@ -279,8 +282,6 @@ def end_closing_refund(tx: Transaction, event_id: EventId, order: OrderRecord) -
     what the gateway had refused to give back ticket by ticket."""
     refunds = list_refunds_asked(tx, event_id, order)
     done_minor = sum(refund.amount_minor for refund in refunds if refund.state is RefundState.DONE)
-    # The bank's share went back without it.
-    done_minor += read_balance(tx, event_id, order.order_id).lost_minor
     for refund in refunds:
         if refund.closes and refund.state is RefundState.ASKED:
             settled = replace(refund, amount_minor=max(0, order.refund_minor - done_minor))

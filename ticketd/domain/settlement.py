@@ -145,11 +145,13 @@ def record_voided(tx: Transaction, step: OrderStep) -> OrderRecord:
 
 def record_refunded(tx: Transaction, step: OrderStep, refunds: Iterable[tuple[str, int]]) -> OrderRecord:
     """What was to be given back was given back. ``refunds`` are all that the gateway has made of the payment, each with
-    its name and its amount, also those that somebody made by hand."""
+    its name and its amount, also those that somebody made by hand. What the buyer's bank keeps is owed no more."""
     order = load_order(tx, step.event_id, step.order_id)
     if next_move(order) is not Move.REFUND:
         return order
-    return _end_payment(tx, step, note_refunds(tx, step.event_id, order, refunds), PaymentState.REFUNDED)
+    after = note_refunds(tx, step.event_id, order, refunds)
+    given_back_minor = read_balance(tx, step.event_id, step.order_id).given_back_minor(after)
+    return _end_payment(tx, step, replace(after, refund_minor=given_back_minor), PaymentState.REFUNDED)
 
 
 def record_nothing_lost(tx: Transaction, step: OrderStep) -> OrderRecord:
