@@ -124,6 +124,13 @@ RetrySeconds = Annotated[int, whole(1, HOUR, "seconds")]
 ApiBase = Annotated[
     str, text(forms.is_web_url, "an http or https URL without user, query, fragment and final slash")
 ]
+ReturnUrl = Annotated[
+    str,
+    text(
+        forms.is_return_url_or_empty,
+        'an http or https URL without user and fragment, at most 2048 characters, or "" for server.public_url',
+    ),
+]
 CallsAtOnce = Annotated[int, whole(1, 256, "calls")]
 CallsPerSecond = Annotated[int, whole(1, 10_000, "calls")]
 Secret = Annotated[

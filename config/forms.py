@@ -20,6 +20,7 @@ _MAILBOX: Final = re.compile(
 _SECRET: Final = re.compile(r"[!-~]*")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HIGHEST_PORT: Final = 65535
+_URL_CHARACTERS: Final = 2048
 
 
 def is_host(text: str) -> bool:
@@ -63,6 +64,13 @@ def is_web_url(text: str) -> bool:
     """As ``is_public_url_or_empty``, and not empty."""
     parts = _split_web_url(text)
     return parts is not None and not text.endswith("/") and "?" not in text and "#" not in text
+
+
+def is_return_url_or_empty(text: str) -> bool:
+    """An ``http`` or ``https`` URL that a gateway can add parameters to: no user or fragment, at most 2048 long."""
+    return text == "" or (
+        _split_web_url(text) is not None and "#" not in text and len(text) <= _URL_CHARACTERS
+    )
 
 
 def is_origin(text: str) -> bool:

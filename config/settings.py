@@ -104,6 +104,7 @@ class PaymentSettings(Group, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     freeze_seconds: bounds.FreezeSeconds = 60
     timeout_seconds: bounds.GatewaySeconds = 20
     capture_retry_seconds: bounds.RetrySeconds = 5
+    return_url: bounds.ReturnUrl = ""
     stripe_api_key: bounds.Secret = ""
     stripe_webhook_secret: bounds.Secret = ""
     stripe_api_base: bounds.ApiBase = "https://api.stripe.com"

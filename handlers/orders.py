@@ -78,7 +78,7 @@ async def create_order(services: Services, call: Call[CreateOrder]) -> Reply:
         billing_address=stored_address(body.billing_address),
         delivery_method=body.delivery_method,
         gateway=services.gateway.name,
-        return_url=services.public_url,
+        return_url=services.settings.payments.return_url or services.public_url,
         freeze_ms=services.settings.payments.freeze_seconds * 1000,
         resume_ms=services.payments.resume_ms,
         session_id=call.session_id,

@@ -106,6 +106,23 @@ def test_public_url() -> None:
     )
 
 
+def test_return_url() -> None:
+    longest = f"https://a/{'b' * 2038}"
+    check(
+        forms.is_return_url_or_empty,
+        ["", "https://shop.example", "https://shop.example/paid/?lang=de", "http://127.0.0.1:8000/", longest],
+        [
+            "shop.example",
+            "ftp://a",
+            "https://u@a/",
+            "https://a/#x",
+            "https://a b",
+            "javascript:x()",
+            f"{longest}b",
+        ],
+    )
+
+
 def test_origin() -> None:
     check(
         forms.is_origin,

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 import trio.testing
 
+from config.settings import Settings
 from storage.schema.ids import OrderId
 from storage.schema.layout import EVENT_OF_ORDER, ORDERS, SYSTEM, event_partition
 from storage.schema.records import OrderRecord
@@ -90,6 +91,7 @@ async def open_shop(
     data: Path,
     plan: EventPlan | None = None,
     *,
+    settings: Settings | None = None,
     start_ms: int = START_MS,
     pauses: Mapping[str, Callable[[Pause], None]] | None = None,
 ) -> AsyncIterator[OrderStage]:
@@ -105,7 +107,7 @@ async def open_shop(
             give(gateway.pause(operation))
         return gateway
 
-    async with open_daemon(data, gateway=wrap, start_ms=start_ms) as daemon:
+    async with open_daemon(data, settings, gateway=wrap, start_ms=start_ms) as daemon:
         stage = OrderStage(daemon)
         if is_new:
             await stage.put(plan or open_plan())

@@ -9,11 +9,12 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from config.settings import PaymentSettings, Settings, StorageSettings
 from storage.schema.ids import EventId, OrderId
 from tests.domain.inventory_stage import EVENT_ID, HOLD_MS, user_id
 from tests.handlers.order_stage import BILLING, CHALLENGED, DECLINED, details_of, open_shop
 from tests.handlers.sale_stage import open_plan, unknown_id
-from tests.support.daemon import START_MS
+from tests.support.daemon import PUBLIC_URL, START_MS
 from ticketd.ports.sandbox_payments import ActionOutcome
 
 HOUR_MS = 3_600_000
@@ -52,6 +53,19 @@ async def test_the_answer_to_a_placed_order(autojump_clock: MockClock, tmp_path:
             "created_at": placed.json["created_at"],
         }
         assert stage.record(OrderId(UUID(order_id))).trail[0].session_id == "session-7"
+
+
+@pytest.mark.parametrize("page", ["", "https://shop.example/paid?lang=de"])
+async def test_where_the_bank_sends_the_buyer_back_to(
+    autojump_clock: MockClock, tmp_path: Path, page: str
+) -> None:
+    settings = Settings(
+        storage=StorageSettings(map_size_bytes=256 * 1024 * 1024), payments=PaymentSettings(return_url=page)
+    )
+    async with open_shop(tmp_path, settings=settings) as stage:
+        placed = await stage.order(await stage.buyer(1), 1, "Floor/A/1", token=CHALLENGED)
+        assert placed["payment_status"] == "REQUIRES_ACTION"
+        assert stage.record(OrderId(UUID(placed["order_id"]))).return_url == (page or PUBLIC_URL)
 
 
 async def test_money_has_the_decimals_of_its_currency(autojump_clock: MockClock, tmp_path: Path) -> None:
