@@ -170,6 +170,7 @@ def test_reconciling_a_store_with_its_gateway(run: Run, data: Path, sold: list[s
     told = run("reconcile", "--event", EVENT, "--data", data)
     assert told.status == 1
     assert told.out.startswith(f"REFUNDS_DIFFER: order {sold[0]} of event {EVENT}, payment {ref}: here ")
+    assert told.out.endswith("\n2 payments compared, 0 under way, 1 differs\n")
     assert told.err == "ticketd: the ledger and the gateway differ in 1 of 2 payments\n"
     difference, summary = map(json.loads, run("reconcile", "--json", "--data", data).out.splitlines())
     assert difference["kind"] == "REFUNDS_DIFFER"

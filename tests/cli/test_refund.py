@@ -56,7 +56,7 @@ def test_a_whole_order(run: Run, data: Path, asked: Asked) -> None:
     told = run("refund", ORDER, "--data", data)
     target = f"/v1/operator/orders/{ORDER}/refund"
     assert asked.calls == [("POST", target, {"even_used": False, "reason": ""})]
-    assert told.line == f"620.00 USD for 1 tickets: on its way back (refund {UUID(int=3)})"
+    assert told.line == f"620.00 USD for 1 ticket: on its way back (refund {UUID(int=3)})"
 
 
 def test_an_order_whose_money_the_bank_has(

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from ticketd.cli.backend import Backend, OperatorRefused, call
+from ticketd.cli.counts import counted
 from ticketd.cli.failures import CommandFailed
 from ticketd.cli.options import Commands, add_common_options, add_json_option, load_for
 from ticketd.cli.reach import open_backend
@@ -85,7 +86,7 @@ def _print(done: _Imported, *, as_json: bool) -> None:
         for number, what in ((done.seats_added, "added"), (done.seats_removed, "removed"))
         if number
     ]
-    seats = f"{done.seats} seats" + (
+    seats = counted(done.seats, "seat") + (
         f", {', '.join(changes)}" if changes and done.outcome == "replaced" else ""
     )
     print(f"{done.file}: {done.outcome} event {done.event_id} ({seats})")

@@ -11,6 +11,7 @@ import msgspec
 
 from storage.schema.movements import BOX_OFFICE
 from ticketd.cli.backend import Backend, call
+from ticketd.cli.counts import counted
 from ticketd.cli.failures import CommandFailed
 from ticketd.cli.ledger import event_ids, list_movements, when
 from ticketd.cli.options import Commands, add_common_options, add_json_option, load_for
@@ -79,11 +80,13 @@ def run_reconcile(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(msgspec.json.encode(summary).decode())
     else:
-        print(f"{compared} payments compared, {under_way} under way, {found} differ")
+        differ = "1 differs" if found == 1 else f"{found} differ"
+        print(f"{counted(compared, 'payment')} compared, {under_way} under way, {differ}")
         if at_tills:
-            print(f"{len(at_tills)} orders were paid at tills, which no gateway can be asked about")
+            were = "order was paid at a till" if len(at_tills) == 1 else "orders were paid at tills"
+            print(f"{len(at_tills)} {were}, which no gateway can be asked about")
     if found:
-        raise CommandFailed(f"the ledger and the gateway differ in {found} of {compared} payments")
+        raise CommandFailed(f"the ledger and the gateway differ in {found} of {counted(compared, 'payment')}")
 
 
 def _pages(

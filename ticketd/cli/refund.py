@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from ticketd.cli.backend import call
+from ticketd.cli.counts import counted
 from ticketd.cli.options import Commands, add_common_options, add_json_option, load_for
 from ticketd.cli.reach import open_backend
 
@@ -69,7 +70,7 @@ def run_refund(arguments: argparse.Namespace) -> None:
         print(told.decode())
         return
     refund = msgspec.json.decode(told, type=Refund)
-    what = "the whole order" if refund.whole_order else f"{len(refund.ticket_ids)} tickets"
+    what = "the whole order" if refund.whole_order else counted(len(refund.ticket_ids), "ticket")
     amount = bytes(refund.amount).decode()
     state = "given back" if refund.status == "DONE" else "on its way back"
     if not Decimal(amount):
