@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from storage.schema.disputes import DisputeRecord
+from storage.schema.layout import ORDERS
 from storage.schema.movements import MovementKind
 from storage.schema.states import (
     DISPUTE_MOVES,
@@ -306,6 +308,16 @@ async def test_of_an_order_whose_part_the_bank_keeps_the_rest_is_told_and_given_
     assert (told.state, told.amount_minor) == (RefundState.DONE, total - 500)
     assert (stage.order().refund_minor, balance(stage).refunded_minor) == (total - 500, total - 500)
     check(stage)
+
+
+async def test_what_the_bank_keeps_is_not_taken_for_given_back(stage: OrderStage) -> None:
+    await note(stage, D.LOST)
+    await ask(stage)
+    await settle(stage)
+    wrong = replace(stage.order(), refund_minor=1)
+    await stage.decide(1, lambda tx: ORDERS.put(tx, wrong, stage.partition, wrong.order_id))
+    with pytest.raises(AssertionError, match="0 were given back of .*, where 1 were due"):
+        check(stage)
 
 
 async def test_what_a_bank_gives_up_after_the_order_ended_was_not_given_back(stage: OrderStage) -> None:
