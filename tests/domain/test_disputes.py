@@ -316,7 +316,7 @@ async def test_what_the_bank_keeps_is_not_taken_for_given_back(stage: OrderStage
     await settle(stage)
     wrong = replace(stage.order(), refund_minor=1)
     await stage.decide(1, lambda tx: ORDERS.put(tx, wrong, stage.partition, wrong.order_id))
-    with pytest.raises(AssertionError, match="0 were given back of .*, where 1 were due"):
+    with pytest.raises(AssertionError, match=r"0 were given back of .*, where 1 were due"):
         check(stage)
 
 
