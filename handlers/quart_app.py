@@ -11,8 +11,10 @@ from typing import Final, cast
 
 from hypercorn.typing import HTTPScope
 from quart import Response, request
+from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.routing import MapAdapter
 
 from handlers.call import ListenerKind, RawRequest, Reply
 from handlers.endpoint import Endpoint
@@ -21,14 +23,27 @@ from ticketd.errors import ErrorCode, Refusal
 
 _LIMIT_SETTING: Final = "MAX_CONTENT_LENGTH"
 _NO_TIMEOUT: Final = None
+_ANY_HOST: Final = "localhost"
 _BODILESS: Final = frozenset({204, 304})
+
+
+class _App(QuartTrio):
+    """Quart that finds routes by paths alone: what a Host header says is nobody's concern here, and may be no host."""
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """The routes, for one request."""
+        if request is None:
+            return super().create_url_adapter(request)
+        return self.url_map.bind(
+            _ANY_HOST, url_scheme="http", default_method=request.method, path_info=request.path
+        )
 
 
 def build_app(
     server: Server, endpoints: Iterable[Endpoint], listener: ListenerKind, body_limit: int
 ) -> QuartTrio:
     """The application behind one listener; ``body_limit`` is the largest body, in bytes, that is read there."""
-    app = QuartTrio("ticketd", static_folder=None)
+    app = _App("ticketd", static_folder=None)
     app.url_map.merge_slashes = False
     # One byte more, so that the endpoint's own limit is what refuses.
     app.config[_LIMIT_SETTING] = body_limit + 1

@@ -160,6 +160,18 @@ class TestWhatPasses:
     def test_any_token_is_a_method(self, method: str) -> None:
         assert passed(method.encode() + b" /x HTTP/1.1\r\n" + HOST + b"\r\n").method == method
 
+    @pytest.mark.parametrize(
+        "host", [b"", b"a", b"a:80", b"[::1]:80", b"xn--a", b"a..b", b"A" * 300, b"a%20b"]
+    )
+    def test_a_host_may_be_any_name(self, host: bytes) -> None:
+        assert passed(GET + b"Host: " + host + b"\r\n\r\n").fields == {"host": host.decode()}
+
+    @pytest.mark.parametrize("host", [b"a b", b"a/b", b"a@b", b"a, b", b"a?b", b'"a"', b"\xe9", b"a#"])
+    def test_a_host_that_could_be_read_as_more_is_refused(self, host: bytes) -> None:
+        for version in (b"1.1", b"1.0"):
+            head = b"GET / HTTP/" + version + b"\r\nHost: " + host + b"\r\n\r\n"
+            assert read_head(head) is FrontRefusal.NOT_HTTP
+
     def test_http_1_0_needs_no_host_and_is_not_kept_alive(self) -> None:
         head = passed(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
         assert (head.version, head.keeps_alive) == ("1.0", False)

@@ -139,6 +139,15 @@ async def test_a_buyer_adds_and_forgets_a_card(wire: Wire) -> None:
     assert not {"content-type", "content-length", "transfer-encoding"} & set(gone.headers)
 
 
+@pytest.mark.parametrize("host", ["a" * 300, "a..b", ".", "[::1", "xn--a", "a:b:c", ""])
+async def test_what_a_host_says_is_nobodys_concern(wire: Wire, host: str) -> None:
+    client = await RawClient.connect(wire.address)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in wire.buyer.items())
+    got = await client.ask(f"GET {CARDS} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode())
+    assert (got.status, json.loads(got.body)["payment_methods"]) == (200, [])
+    await client.close()
+
+
 @pytest.mark.parametrize("path", [CARDS, "/healthz", "/v1/openapi.json", "/v1/nothing", "/docs"])
 async def test_head_is_get_without_its_body(wire: Wire, path: str) -> None:
     got = await wire.ask(f"GET {path}")

@@ -23,6 +23,10 @@ CHUNKED: Final = -1
 _ABSOLUTE_FORMS: Final = (b"http://", b"https://")
 _UNKNOWN_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?= )")
 _METHOD_PART: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*(?:( )|\Z)")
+_HOST: Final = re.compile(r"[0-9A-Za-z\-._~%!$&'()*+,;=:\[\]]*")
+"""The characters of a host and a port (RFC 3986, section 3.2.2); it may be empty."""
+_NO_HOST: Final = " "
+"""What stands for a host that is not named, though it must be: no host."""
 _STAND_IN: Final = b"POST"
 _VERSIONS: Final = {b"1.1\r\n": "1.1", b"1.0\r\n": "1.0"}
 _VERSION_BYTES: Final = 5
@@ -160,7 +164,7 @@ def _checked(data: bytes, reader: _Reader, method: bytes) -> Head | FrontRefusal
         # Nothing stands before the request line, and no second space in it.
         return FrontRefusal.HTTP_VERSION if data.startswith(line) else FrontRefusal.NOT_HTTP
     fields = _fields(reader.lines)
-    if fields is None or (version == "1.1" and "host" not in fields):
+    if fields is None or not _HOST.fullmatch(fields.get("host", _NO_HOST if version == "1.1" else "")):
         return FrontRefusal.NOT_HTTP
     body_bytes = 0
     if "content-length" in fields or "transfer-encoding" in fields:
