@@ -327,6 +327,26 @@ def no_descriptor_left() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+class TestCrowds:
+    async def test_those_who_come_together_are_taken_in_together(self) -> None:
+        """However busy the loop is: a connection for each of its turns would be far too slow."""
+        rounds, begun = 0, list[int]()
+
+        async def lane(connection: Connection) -> None:
+            begun.append(rounds)
+            await trio.sleep_forever()
+
+        listener = await open_tcp_listener("127.0.0.1:0", ListenerName.PUBLIC)
+        crowd = [await RawClient.connect(listener.address) for _ in range(50)]
+        async with run_door(listener, lane):
+            while len(begun) < len(crowd):
+                await trio.lowlevel.checkpoint()
+                rounds += 1
+        assert max(begun) - min(begun) <= 5
+        for client in crowd:
+            await client.close()
+
+
 class TestLackOfDescriptors:
     async def test_accepting_waits_and_goes_on(self, mock_clock: MockClock) -> None:
         with capture_logs() as logs:

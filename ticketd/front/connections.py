@@ -23,7 +23,14 @@ from ticketd.front.faults import PeerGone, faults_logged
 from ticketd.front.limits import FrontLimits
 from ticketd.front.listeners import ListenerName, NamedListener
 from ticketd.front.refusals import FrontRefusal, refusal_bytes
-from ticketd.front.sockets import close_socket, heed_cancellation, send_nowait, wait_for_bytes, wait_for_room
+from ticketd.front.sockets import (
+    accept_nowait,
+    close_socket,
+    heed_cancellation,
+    send_nowait,
+    wait_for_bytes,
+    wait_for_room,
+)
 from ticketd.rate_limits.addresses import TrustedProxies, subscriber_of
 
 _SEND_SLICE_BYTES: Final = 65_536
@@ -33,6 +40,7 @@ _UNSENT_BYTES: Final = 262_144
 # it.
 LINGER_SECONDS: Final = 1.0
 ACCEPT_PAUSE_SECONDS: Final = 0.1
+_ACCEPTED_A_TURN: Final = 64
 # Refusing politely costs a task and a descriptor for up to LINGER_SECONDS; beyond this many at once it is
 # just a close.
 _MAX_POLITE_REFUSALS: Final = 64
@@ -240,6 +248,11 @@ class Door:
                 continue
             self._is_starved = False
             self._take_in(socket.socket(fileno=stream.socket.detach()), connections)
+            # Those who came with it: one for each turn of a busy loop would keep the last of a crowd out for seconds.
+            for _ in range(_ACCEPTED_A_TURN - 1):
+                if (accepted := accept_nowait(self._listener.socket)) is None:
+                    break
+                self._take_in(accepted, connections)
 
     def _note_starved(self, error: OSError) -> None:
         if not self._is_starved:

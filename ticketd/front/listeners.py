@@ -55,6 +55,7 @@ class NamedListener:
     def __init__(self, sock: socket.socket, address: BoundAddress) -> None:
         self.address = address
         self.name = address.name
+        self.socket = sock
         self.listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         self._socket_file = None if address.path is None else _SocketFile(Path(address.path))
 

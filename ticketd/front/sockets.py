@@ -77,6 +77,16 @@ def set_low_water(sock: socket.socket, count: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, count)
 
 
+def accept_nowait(sock: socket.socket) -> socket.socket | None:
+    """A connection that waits to be accepted; None if there is none, or it cannot be taken now."""
+    try:
+        accepted, _ = sock.accept()
+    except OSError:
+        return None
+    accepted.setblocking(False)
+    return accepted
+
+
 async def heed_cancellation() -> None:
     """Lets a cancellation that is already there take effect; otherwise goes on at once."""
     await trio.lowlevel.checkpoint_if_cancelled()
