@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import cast
+from typing import Never, cast
 
 import lmdb
 import msgspec
@@ -39,14 +39,19 @@ class StoreFormat(msgspec.Struct, frozen=True):
 
 
 class LmdbView:
-    """One LMDB read transaction. Everything that it answers is copied out of the map."""
+    """One LMDB read transaction. Everything that it answers is copied out of the map.
 
-    __slots__ = ("_get", "_txn")
+    The slot that a reader takes is free again when the transaction's object is gone, not when it has ended; so a closed
+    view lets go of it, however long somebody keeps the view or one of its scans.
+    """
+
+    __slots__ = ("_cursor", "_end", "_get")
 
     def __init__(self, txn: lmdb.Transaction) -> None:
-        self._txn = txn
         # Without buffers=True it answers bytes alone, which its declared type does not say.
         self._get = cast("Callable[[Key], bytes | None]", txn.get)
+        self._cursor: Callable[[], lmdb.Cursor] = txn.cursor
+        self._end = txn.abort
 
     def get(self, key: Key) -> bytes | None:
         try:
@@ -63,11 +68,13 @@ class LmdbView:
         return pairs if limit is None else islice(pairs, limit)
 
     def close(self) -> None:
-        self._txn.abort()
+        self._end()
+        self._get = self._cursor = _read_closed
+        self._end = _nothing
 
     def _forwards(self, lo: Key, hi: Key) -> Iterator[tuple[Key, bytes]]:
         try:
-            cursor = self._txn.cursor()
+            cursor = self._cursor()
             if not cursor.set_range(lo):
                 return
             for pair in cast("Iterator[tuple[Key, bytes]]", cursor.iternext()):
@@ -79,7 +86,7 @@ class LmdbView:
 
     def _backwards(self, lo: Key, hi: Key) -> Iterator[tuple[Key, bytes]]:
         try:
-            cursor = self._txn.cursor()
+            cursor = self._cursor()
             # The last pair before hi: one step back from the first at or after it, or the very last of all.
             if not (cursor.prev() if cursor.set_range(hi) else cursor.last()):
                 return
@@ -210,6 +217,14 @@ def open_lmdb(
         raise
     reserve_bytes = min(_LARGEST_RESERVE_BYTES, map_size_bytes // _RESERVE_SHARE)
     return LmdbBackend(env, path, reserve_bytes, min_free_bytes)
+
+
+def _read_closed(*_: object) -> Never:
+    raise StorageError("the store cannot be read: the view was closed")
+
+
+def _nothing() -> None:
+    pass
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -34,6 +34,22 @@ def hall(number: int) -> Key:
     return pack_key(HALL, number)
 
 
+SLOTS = """
+import sys
+import lmdb
+with lmdb.open(sys.argv[1], subdir=False, readonly=True, create=False) as env:
+    print(env.readers())
+"""
+
+
+def reader_slots(path: Path) -> int:
+    """Of this process, as another one that opens the store sees them."""
+    read = subprocess.run(
+        [sys.executable, "-c", SLOTS, str(path)], check=True, capture_output=True, text=True
+    )
+    return sum(line.split()[:1] == [str(os.getpid())] for line in read.stdout.splitlines())
+
+
 def foreign_lmdb(path: Path, pairs: dict[bytes, bytes]) -> None:
     with lmdb.open(str(path), subdir=False, map_size=MIB) as env, env.begin(write=True) as txn:
         for key, value in pairs.items():
@@ -163,6 +179,36 @@ from storage.lmdb_engine import open_lmdb
 backend = open_lmdb(Path(sys.argv[1]), 16 * 1024 * 1024, read_only=True)
 print(backend.view().get(bytes.fromhex(sys.argv[2])).decode())
 """
+
+
+def test_closed_views_take_no_reader_slot_however_long_they_are_kept(
+    backend: LmdbBackend, path: Path
+) -> None:
+    backend.apply([(hall(1), b"1"), (hall(2), b"2")], [])
+    kept: list[object] = []
+    for _ in range(5):
+        view = backend.view()
+        scan = view.scan(hall(0), hall(9))
+        assert next(scan) == (hall(1), b"1")
+        view.close()
+        kept += [view, scan]
+    assert reader_slots(path) == 1
+    two = backend.view(), backend.view()
+    assert reader_slots(path) == 2
+    for view in two:
+        view.close()
+
+
+def test_closed_views_are_not_read(backend: LmdbBackend) -> None:
+    backend.apply([(hall(1), b"1"), (hall(2), b"2")], [])
+    view = backend.view()
+    begun, not_begun = view.scan(hall(0), hall(9)), view.scan(hall(0), hall(9), reverse=True)
+    next(begun)
+    view.close()
+    view.close()
+    for read in (lambda: view.get(hall(1)), lambda: next(begun), lambda: next(not_begun)):
+        with pytest.raises(StorageError, match="the store cannot be read"):
+            read()
 
 
 def test_another_process_reads_beside_the_writer(backend: LmdbBackend, path: Path) -> None:
