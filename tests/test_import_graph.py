@@ -45,6 +45,7 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
         "ticketd.demo",
         "ticketd.rehearsal",
         "ticketd.first_start",
+        "ticketd.garbage",
         "ticketd.loading",
         "ticketd.store_metrics",
         "ticketd.process_metrics",

@@ -50,6 +50,7 @@ from ticketd.front.listeners import (
     open_unix_listener,
 )
 from ticketd.front.serve import Served, serve_listeners
+from ticketd.garbage import spare_what_stays
 from ticketd.loading import load_rooms
 from ticketd.outside import open_outside
 from ticketd.places import SOCKET_FILE
@@ -156,6 +157,7 @@ async def _run_above_writer(
         timekeeper = Timekeeper(engine, clock)
         services.metrics.add_readings(timekeeper.readings)
         await load_rooms(engine, services.positions)
+        spare_what_stays()
         async with trio.open_nursery() as tasks:
             await tasks.start(_run_tasks_over_store, services, outside.mailer, timekeeper)
             if outside.run_gateway is not None:
