@@ -27,6 +27,9 @@ Q = TypeVar("Q", bound=msgspec.Struct)
 
 JSON_TYPE: Final = "application/json"
 
+_IDS_KEPT: Final = 4096
+"""A sale asks for few events, and for these again and again."""
+_UUID_LENGTH: Final = 36
 _UUID_FORM: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -170,4 +173,9 @@ def is_uuid(text: str) -> bool:
 
 def parse_uuid(text: str) -> UUID | None:
     """A UUID in its canonical form of 36 characters, upper or lower case; None for anything else."""
+    return _read_uuid(text) if len(text) == _UUID_LENGTH else None
+
+
+@functools.lru_cache(maxsize=_IDS_KEPT)
+def _read_uuid(text: str) -> UUID | None:
     return UUID(text) if _UUID_FORM.fullmatch(text) else None

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from handlers.call import ListenerKind, RawRequest, Reply
-from handlers.endpoint import Endpoint
 from handlers.serve import Server
-
-_PARAMETER = re.compile(r"\{[a-z_]+\}")
 
 
 class HotEndpoints:
@@ -17,30 +14,12 @@ class HotEndpoints:
 
     listener = ListenerKind.PUBLIC
 
-    def __init__(self, server: Server, endpoints: Iterable[Endpoint]) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
-        endpoints = tuple(endpoints)
-        hot = {(line.method, line.path) for line in endpoints if line.hot}
-        # A path that a line has as it stands, such as /events/search, is that line's.
-        fixed = {(line.method, line.path) for line in endpoints if "{" not in line.path}
-        self._fixed = fixed & hot
-        self._others = {f"{method} {path}" for method, path in fixed - hot}
-        self._open = re.compile("|".join(_pattern(method, path) for method, path in sorted(hot - fixed)))
 
-    def takes(self, method: str, path: str) -> bool:
-        """Whether a request is for a hot endpoint; HEAD counts as the GET of its path."""
-        if (method, path) in self._fixed:
-            return True
-        asked = f"{'GET' if method == 'HEAD' else method} {path}"
-        if self._open.fullmatch(asked) is not None:
-            return asked not in self._others
-        return method == "HEAD" and ("GET", path) in self._fixed
-
-    async def answer_request(self, request: RawRequest) -> Reply:
-        """The finished reply. Raises BodyLost."""
-        return await self._server.answer_request(request)
-
-
-def _pattern(method: str, path: str) -> str:
-    fixed = _PARAMETER.split(path)
-    return re.escape(f"{method} ") + "[^/]+".join(re.escape(part) for part in fixed)
+    def find(self, method: str, path: str) -> Callable[[RawRequest], Awaitable[Reply]] | None:
+        """What answers a request for a hot endpoint, which may raise BodyLost; None for any other request."""
+        route = self._server.router.look_up(method, path, self.listener)
+        if route is None or not route.endpoint.hot:
+            return None
+        return partial(self._server.answer_request, route=route)

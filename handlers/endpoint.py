@@ -16,6 +16,8 @@ from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode
 from ticketd.rate_limits.classes import RateClass
 
+API_PREFIX: Final = "/v1/"
+
 
 class Door(enum.Enum):
     """On which listeners an endpoint is found."""
@@ -121,6 +123,11 @@ class Endpoint:
     """Whether its answer has an ETag, and If-None-Match is honoured."""
     large: bool = False
     """Whether the body may be as large as ``server.operator_max_body_bytes``."""
+    in_api: bool = field(init=False, repr=False)
+    """Whether it is a call of the API, and no page for people or probe."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "in_api", self.path.startswith(API_PREFIX))
 
     @property
     def name(self) -> str:

@@ -10,7 +10,15 @@ from typing import Final
 
 from config.settings import ServerSettings
 from handlers.call import Headers, RawRequest, Reply
-from handlers.coding import VARIES, accepted_coding, compress, compressed_headers, may_compress, weak
+from handlers.coding import (
+    MIN_COMPRESSED_BYTES,
+    VARIES,
+    accepted_coding,
+    compress,
+    compressed_headers,
+    may_compress,
+    weak,
+)
 from handlers.router import Router
 from ticketd.errors import ErrorCode, Refusal
 
@@ -44,8 +52,8 @@ _ALLOWED: Final = ", ".join(
     )
 )
 _NO_HEADERS: Final[Mapping[str, str]] = {}
-_NOT_KEPT: Final = ("Cache-Control", "no-store")
-_ASKED_ABOUT: Final = ("Cache-Control", "private, no-cache")
+_KEPT_BY_NOBODY: Final = (("Cache-Control", "no-store"),)
+_ASKED_ABOUT: Final = (("Cache-Control", "private, no-cache"),)
 
 
 def finish_reply(
@@ -59,13 +67,15 @@ def finish_reply(
 
     A reply that has its own Content-Encoding or ETag header keeps it. ``limit_headers`` tell of the rate limit.
     """
+    headers = (*reply.headers, *limit_headers, ("X-Request-ID", request_id))
+    if settings.cors_origins:
+        headers += _cors(settings, request)
     own = {name.lower(): value for name, value in reply.headers} if reply.headers else _NO_HEADERS
-    headers = (*reply.headers, *limit_headers, ("X-Request-ID", request_id), *_cors(settings, request))
     etag = own.get("etag")
     if "cache-control" not in own:
-        headers = (*headers, _NOT_KEPT if etag is None else _ASKED_ABOUT)
+        headers += _KEPT_BY_NOBODY if etag is None else _ASKED_ABOUT
     coding = None
-    if "content-encoding" not in own and may_compress(reply):
+    if len(reply.body) >= MIN_COMPRESSED_BYTES and "content-encoding" not in own and may_compress(reply):
         coding = accepted_coding(request.headers.get("accept-encoding", ""))
         headers = (*headers, VARIES) if coding is None else compressed_headers(headers, coding)
     if (
@@ -106,8 +116,6 @@ def _allows_origin(settings: ServerSettings, request: RawRequest) -> bool:
 
 
 def _cors(settings: ServerSettings, request: RawRequest) -> Headers:
-    if not settings.cors_origins:
-        return ()
     if "*" in settings.cors_origins:
         return _OPEN_TO_ALL
     if not _allows_origin(settings, request):

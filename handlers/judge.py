@@ -21,21 +21,19 @@ from ticketd.credentials.devices import FingerprintInvalid, hash_device, same_de
 from ticketd.credentials.keyring import TokenKind
 from ticketd.errors import ErrorCode, Refusal
 
-_API: Final = "/v1/"
 DEVICE_HEADER: Final = "x-device-id"
 _BOUND_KINDS: Final = frozenset({TokenKind.QUEUE, TokenKind.ACCESS})
 
 
 def judge_api_key(services: Services, endpoint: Endpoint, request: RawRequest) -> ApiKeyRecord | None:
-    """The API key of a call. Refuses API_KEY_INVALID; SCOPE_MISSING for a key of another scope.
+    """The API key of a call that credentials are looked at for. Refuses API_KEY_INVALID; SCOPE_MISSING for a key of
+    another scope.
 
-    A key that is sent to the API must be valid also where none is needed. On the operator's Unix socket the file's mode
+    A key that is sent must be valid also where none is needed. On the operator's Unix socket the file's mode
     is the credential, and no key is asked for.
     """
     text = request.headers.get("x-api-key")
     open_to_all = not endpoint.credential.scopes
-    if not _minds_credentials(endpoint, request):
-        return None
     if text is None and (open_to_all or request.listener is ListenerKind.OPERATOR):
         return None
     found = services.keys.find_api_key(text) if text is not None else None
@@ -63,15 +61,15 @@ _NOTHING_SENT: Final = SentToken()
 def read_token(services: Services, request: RawRequest, query_token: str | None, now_ms: int) -> SentToken:
     """What the call's token says at ``now_ms``. With one in the header and one in the query both must be good; the
     header's is the one that counts."""
+    value = request.headers.get("authorization")
+    if value is None and query_token is None:
+        return _NOTHING_SENT
     try:
-        bearer = _bearer(request)
-        claims = None if bearer is None else _verify(services, bearer, now_ms)
+        claims = None if value is None else _verify(services, _bearer(value), now_ms)
         in_query = None if query_token is None else _verify(services, query_token, now_ms)
     except Refusal as refusal:
         return SentToken(refusal=refusal)
-    if claims is not None:
-        return SentToken(claims)
-    return _NOTHING_SENT if in_query is None else SentToken(in_query, in_query=True)
+    return SentToken(in_query, in_query=True) if claims is None else SentToken(claims)
 
 
 def judge_token(
@@ -145,13 +143,13 @@ def judge(
 
     Refuses as the parts do, in this order: the API key, the rate limit (RATE_LIMITED), the token, the device.
     """
-    try:
-        api_key = judge_api_key(services, endpoint, request)
-    except Refusal:
-        meter.count_stray(endpoint)
-        raise
-    sent = _NOTHING_SENT
+    api_key, sent = None, _NOTHING_SENT
     if _minds_credentials(endpoint, request):
+        try:
+            api_key = judge_api_key(services, endpoint, request)
+        except Refusal:
+            meter.count_stray(endpoint)
+            raise
         sent = read_token(services, request, query_token, meter.now_ms)
     meter.count_call(endpoint, api_key, sent.claims)
     claims = judge_token(services, endpoint.credential, api_key, sent)
@@ -164,14 +162,11 @@ def _minds_credentials(endpoint: Endpoint, request: RawRequest) -> bool:
 
     Health checks and pages for people take no notice of any.
     """
-    return endpoint.path.startswith(_API) or request.listener is ListenerKind.OPERATOR_TCP
+    return endpoint.in_api or request.listener is ListenerKind.OPERATOR_TCP
 
 
-def _bearer(request: RawRequest) -> str | None:
-    """The token of an Authorization header. TOKEN_INVALID if the header is there and holds no bearer token."""
-    value = request.headers.get("authorization")
-    if value is None:
-        return None
+def _bearer(value: str) -> str:
+    """The token of an Authorization header. TOKEN_INVALID if it holds no bearer token."""
     scheme, _, rest = value.partition(" ")
     token = rest.strip()
     if not token or (scheme != "Bearer" and scheme.lower() != "bearer"):

@@ -26,6 +26,8 @@ class Meter:
     """Counts one request. ``address`` is its client's, behind trusted proxies too; "" on the operator's Unix socket;
     ``now_ms`` is when it came."""
 
+    __slots__ = ("_listener", "_services", "_verdict", "address", "now_ms")
+
     def __init__(self, services: Services, request: RawRequest) -> None:
         self._services = services
         self._listener = request.listener
@@ -40,25 +42,25 @@ class Meter:
 
     def count_call(self, endpoint: Endpoint, api_key: ApiKeyRecord | None, claims: Claims | None) -> None:
         """Counts a call whose API key is good; ``claims`` are a genuine token's. Refuses RATE_LIMITED."""
-        verdict = self._take(class_of(endpoint.rate, api_key, claims), self._caller(api_key, claims))
+        rate, limits = endpoint.rate, self._services.rate_limits
+        if claims is None and rate is RateClass.JOIN and _speaks_for_many(api_key):
+            rate = RateClass.SESSIONS
+        verdict = self._verdict = limits.take(rate, self._caller(api_key, claims), self.now_ms)
         if verdict is not None and not verdict.is_allowed:
-            raise self._services.rate_limits.refusal(verdict)
+            raise limits.refusal(verdict)
 
     def count_stray(self, endpoint: Endpoint | None = None) -> None:
         """Counts a call that finds no endpoint, or brings no key that opens it. Its own refusal comes first."""
         if endpoint is not None and endpoint.rate is RateClass.UNLIMITED:
             return
-        self._take(RateClass.OTHER, self._caller(None, None))
+        self._verdict = self._services.rate_limits.take(
+            RateClass.OTHER, self._caller(None, None), self.now_ms
+        )
 
     def _caller(self, api_key: ApiKeyRecord | None, claims: Claims | None) -> Caller:
         return (
             _SOCKET if self._listener is ListenerKind.OPERATOR else caller_of(self.address, api_key, claims)
         )
-
-    def _take(self, rate: RateClass, caller: Caller) -> Verdict | None:
-        services = self._services
-        self._verdict = services.rate_limits.take(rate, caller, self.now_ms)
-        return self._verdict
 
 
 def caller_of(address: str, api_key: ApiKeyRecord | None, claims: Claims | None) -> Caller:
@@ -71,8 +73,6 @@ def caller_of(address: str, api_key: ApiKeyRecord | None, claims: Claims | None)
     return Caller(f"{key_id} at {subscriber_of(address)}".encode())
 
 
-def class_of(rate: RateClass, api_key: ApiKeyRecord | None, claims: Claims | None) -> RateClass:
-    """The class that counts a call of this one: a storefront that joins without a token speaks for many buyers."""
-    if rate is RateClass.JOIN and claims is None and api_key is not None:
-        return RateClass.SESSIONS if api_key.scope == _STOREFRONT else rate
-    return rate
+def _speaks_for_many(api_key: ApiKeyRecord | None) -> bool:
+    """Whether a call without a token is one of a storefront's, which joins for many buyers."""
+    return api_key is not None and api_key.scope == _STOREFRONT

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from handlers.call import ListenerKind
 from handlers.endpoint import Door, Endpoint
 from ticketd.errors import ErrorCode, Refusal
@@ -13,6 +15,13 @@ _Segments = tuple[str, ...]
 _Methods = dict[str, Endpoint]
 
 _NONE: Final[Mapping[str, str]] = {}
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Where a request leads: a line of the table, and what its path has in place of the parameters."""
+
+    endpoint: Endpoint
+    parameters: Mapping[str, str]
 
 
 class Router:
@@ -26,18 +35,24 @@ class Router:
             if endpoint.door is not Door.PUBLIC:
                 self._operator.add(endpoint)
 
-    def find(self, method: str, path: str, listener: ListenerKind) -> tuple[Endpoint, Mapping[str, str]]:
+    def find(self, method: str, path: str, listener: ListenerKind) -> Route:
         """The endpoint and its path's parameters. Refuses NOT_FOUND, or METHOD_NOT_ALLOWED with ``details.allow``.
 
         HEAD finds the GET of its path. An endpoint behind another door is not found.
         """
-        methods, parameters = self._behind(listener).find(path)
-        endpoint = methods.get("GET" if method == "HEAD" else method)
-        if endpoint is None:
+        route = self.look_up(method, path, listener)
+        if route is None:
+            methods, _ = self._behind(listener).find(path)
             if not methods:
                 raise Refusal(ErrorCode.NOT_FOUND)
             raise Refusal(ErrorCode.METHOD_NOT_ALLOWED, details={"allow": ", ".join(_allowed(methods))})
-        return endpoint, parameters
+        return route
+
+    def look_up(self, method: str, path: str, listener: ListenerKind) -> Route | None:
+        """As ``find``; None where that refuses."""
+        methods, parameters = self._behind(listener).find(path)
+        endpoint = methods.get("GET" if method == "HEAD" else method)
+        return None if endpoint is None else Route(endpoint, parameters)
 
     def allowed(self, path: str, listener: ListenerKind) -> list[str]:
         """The methods of a path, for OPTIONS; empty if there is nothing."""

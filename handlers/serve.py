@@ -23,7 +23,7 @@ from handlers.errors import error_reply, refusal_of
 from handlers.forms import finish_reply, preflight_reply
 from handlers.judge import judge
 from handlers.metering import Meter
-from handlers.router import Router
+from handlers.router import Route, Router
 from handlers.services import Services
 from storage.engine import Partition
 from ticketd.errors import ErrorCode, Refusal
@@ -44,13 +44,16 @@ class Server:
 
     def __init__(self, services: Services, router: Router) -> None:
         self._services = services
-        self._router = router
+        self.router = router
 
-    async def answer_request(self, request: RawRequest) -> Reply:
-        """The finished reply to a request. Raises only BodyLost, and what cancels the task."""
+    async def answer_request(self, request: RawRequest, route: Route | None = None) -> Reply:
+        """The finished reply to a request; ``route`` is where it leads, if that is known already.
+
+        Raises only BodyLost, and what cancels the task.
+        """
         started = time.perf_counter()
         request_id = _request_id(request)
-        seen = _Seen(Meter(self._services, request))
+        seen = _Seen(Meter(self._services, request), route)
         noted = begin_noting() if self._services.settings.server.commit_header else None
         try:
             reply = await self._run(request, request_id, seen)
@@ -59,7 +62,7 @@ class Server:
         except Exception as failure:
             refusal = refusal_of(failure)
             if refusal.code is ErrorCode.INTERNAL_ERROR:
-                _log.exception("request failed", request_id=request_id, route=seen.route)
+                _log.exception("request failed", request_id=request_id, route=seen.path)
             reply = error_reply(refusal, request_id, self._services.clock.now_ms())
         # Outside of what is kept for a repetition: each answer tells of its own call.
         headers = seen.meter.headers if noted is None else (*seen.meter.headers, *noted.headers())
@@ -68,18 +71,14 @@ class Server:
         return reply
 
     async def _run(self, request: RawRequest, request_id: str, seen: _Seen) -> Reply:
-        services = self._services
-        if request.method == "OPTIONS":
-            return preflight_reply(services.settings.server, self._router, request)
-        try:
-            endpoint, path = self._router.find(request.method, request.path, request.listener)
-        except Refusal:
-            seen.meter.count_stray()
-            raise
-        seen.endpoint = endpoint
+        services, route = self._services, seen.route
+        if route is None:
+            if request.method == "OPTIONS":
+                return preflight_reply(services.settings.server, self.router, request)
+            route = seen.route = self._find(request, seen.meter)
+        endpoint = route.endpoint
         query, unreadable = _query(request) if request.query else (_NO_QUERY, None)
-        principal = judge(services, endpoint, request, query.get("queue_token"), seen.meter)
-        seen.principal = principal
+        principal = seen.principal = judge(services, endpoint, request, query.get("queue_token"), seen.meter)
         is_called = bool(endpoint.credential.scopes)
         if unreadable is not None and (is_called or endpoint.query is not None):
             raise unreadable
@@ -90,9 +89,9 @@ class Server:
         def run(idempotent: IdempotentRequest | None) -> Awaitable[Reply]:
             call = Call(
                 principal=principal,
-                body=read_body(endpoint, request, raw),
+                body=None if is_read else read_body(endpoint, request, raw),
                 raw=raw,
-                path=path,
+                path=route.parameters,
                 query=query,
                 headers=request.headers,
                 request_id=request_id,
@@ -113,6 +112,13 @@ class Server:
             read_body(endpoint, request, raw)
             raise
         return await self._run_once(run, once, scope_partition(principal), request_id)
+
+    def _find(self, request: RawRequest, meter: Meter) -> Route:
+        try:
+            return self.router.find(request.method, request.path, request.listener)
+        except Refusal:
+            meter.count_stray()
+            raise
 
     async def _run_once(self, run: _Run, once: IdempotentRequest, scope: Partition, request_id: str) -> Reply:
         """Runs an idempotent request unless its outcome is kept already. Refuses IDEMPOTENCY_KEY_IN_USE."""
@@ -137,7 +143,7 @@ class Server:
     def _record(
         self, request: RawRequest, request_id: str, seen: _Seen, reply: Reply, seconds: float
     ) -> None:
-        self._services.metrics.request_answered(seen.route, request.method, reply.status, seconds)
+        self._services.metrics.request_answered(seen.path, request.method, reply.status, seconds)
         # A line that nobody writes is not made either: it would cost as much as all the rest of the answer.
         if _ours.level > logging.INFO:
             return
@@ -145,8 +151,8 @@ class Server:
         api_key = seen.principal.api_key if seen.principal else None
         _log.info(
             "request",
-            method=request.method if seen.endpoint else request.method[:10],
-            route=seen.route,
+            method=request.method if seen.route else request.method[:10],
+            route=seen.path,
             status=reply.status,
             milliseconds=round(seconds * 1000, 2),
             request_id=request_id,
@@ -159,15 +165,17 @@ class Server:
 class _Seen:
     """What was found out about a request by the time it was answered."""
 
-    def __init__(self, meter: Meter) -> None:
+    __slots__ = ("meter", "principal", "route")
+
+    def __init__(self, meter: Meter, route: Route | None) -> None:
         self.meter = meter
-        self.endpoint: Endpoint | None = None
+        self.route = route
         self.principal: Principal | None = None
 
     @property
-    def route(self) -> str:
+    def path(self) -> str:
         """The path as the table has it, so that no id becomes a metric's label."""
-        return self.endpoint.path if self.endpoint else "(none)"
+        return self.route.endpoint.path if self.route else "(none)"
 
 
 def _query(request: RawRequest) -> tuple[Mapping[str, str], Refusal | None]:

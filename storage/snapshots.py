@@ -59,18 +59,13 @@ class StoreSnapshot:
         return read_version(self._view, partition)
 
     def __enter__(self) -> StoreSnapshot:
-        self._reads.begin(self)
+        self._view, self.now_ms, self.memo = self._reads.begin(self)
         return self
-
-    def show(self, view: View, now_ms: int, memo: dict[object, object]) -> None:
-        """Puts a view under the snapshot."""
-        self._view, self.now_ms, self.memo = view, now_ms, memo
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        view = self._view
-        self.expire()
+        view, self._view = self._view, _NO_VIEW
         self._reads.end(self, view)
 
     def expire(self) -> None:
@@ -109,20 +104,21 @@ class StoreReads:
         finally:
             view.close()
 
-    def begin(self, snapshot: StoreSnapshot) -> None:
-        """Opens a snapshot."""
+    def begin(self, snapshot: StoreSnapshot) -> tuple[View, int, dict[object, object]]:
+        """Opens a snapshot: its view, its time, and what is remembered of both."""
         if threading.get_ident() != self._loop_thread:
-            view, at_ms = self._open_view()
-            snapshot.show(view, max(self._clock.now_ms(), at_ms), {})
-            return
-        view = self._view_of_the_loop()
+            own, at_ms = self._open_view()
+            return own, max(self._clock.now_ms(), at_ms), {}
+        view = self._published_view()
+        if view is None:
+            view = self._shared = self._shared or self._backend.view()
         if self._published_ms is None:
             self._published_ms = self._high_water_ms(view)
         now_ms = max(self._clock.now_ms(), self._published_ms)
         if now_ms != self._memo_ms:
             self._memo, self._memo_ms = {}, now_ms
         self._open.add(snapshot)
-        snapshot.show(view, now_ms, self._memo)
+        return view, now_ms, self._memo
 
     def end(self, snapshot: StoreSnapshot, view: View) -> None:
         """Lets go of a snapshot whose ``with`` block ended, and of its view, if that is its own."""
@@ -130,14 +126,6 @@ class StoreReads:
             self._open.discard(snapshot)
         else:
             view.close()
-
-    def _view_of_the_loop(self) -> View:
-        published = self._published_view()
-        if published is not None:
-            return published
-        if self._shared is None:
-            self._shared = self._backend.view()
-        return self._shared
 
     def _published_view(self) -> View | None:
         """A view that somebody else keeps open, of what was published last; None where there is no such view, and

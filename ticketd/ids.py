@@ -72,9 +72,11 @@ new_id: Final = IdSource(fetch=_random.take).new_id
 def new_id_text() -> str:
     """The text of a UUIDv7 of now, for what is only shown, such as a request's id: not above those before it, and not
     hard to guess."""
-    value = (time.time_ns() // 1_000_000) << 80 | _VERSION_7 | _VARIANT_RFC | _noise(62) | _noise(12) << 64
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    at_ms, noise = time.time_ns() // 1_000_000, _noise(74)
+    return (
+        f"{at_ms >> 16:08x}-{at_ms & 0xFFFF:04x}-{0x7000 | noise >> 62:04x}"
+        f"-{0x8000 | noise >> 48 & 0x3FFF:04x}-{noise & 0xFFFF_FFFF_FFFF:012x}"
+    )
 
 
 def new_seed() -> bytes:

@@ -223,7 +223,7 @@ async def _serve(
         app=public_app,
         limits=limits,
         kind=settings.front,
-        direct=HotEndpoints(server, ENDPOINTS),
+        direct=HotEndpoints(server),
         websocket_app=RealtimeApp(services),
         proxies=services.proxies,
         certificates=certificates,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import quote
@@ -14,7 +14,7 @@ import msgspec
 import trio
 import zstandard
 
-from handlers.call import ListenerKind
+from handlers.call import ListenerKind, RawRequest, Reply
 from handlers.direct import HotEndpoints
 from handlers.quart_app import build_app
 from handlers.routes import ENDPOINTS
@@ -45,11 +45,12 @@ class AllEndpoints(HotEndpoints):
     """Every endpoint of a door as if it were hot: what holds for the direct lane has to hold for each of them."""
 
     def __init__(self, server: Server, listener: ListenerKind) -> None:
-        super().__init__(server, ENDPOINTS)
+        super().__init__(server)
         self.listener = listener
+        self._answer = server.answer_request
 
-    def takes(self, method: str, path: str) -> bool:
-        return True
+    def find(self, method: str, path: str) -> Callable[[RawRequest], Awaitable[Reply]]:
+        return super().find(method, path) or self._answer
 
 
 class Wire:

@@ -15,6 +15,7 @@ from handlers.call import ListenerKind, RawRequest, Reply
 from tests.front.raw_http import GET, LARGE, LIMITS, App, RawClient, RunningFront, serving
 from ticketd.errors import Refusal
 from ticketd.front.connections import LINGER_SECONDS
+from ticketd.front.fast_lane import Answerer
 from ticketd.front.idle import IdleWatch, Silence
 
 TIMED = msgspec.structs.replace(
@@ -46,8 +47,8 @@ class Hot:
         self.gate = trio.Event()
         self.outcomes: list[str] = []
 
-    def takes(self, method: str, path: str) -> bool:
-        return path.startswith("/hot")
+    def find(self, method: str, path: str) -> Answerer | None:
+        return self.answer_request if path.startswith("/hot") else None
 
     async def answer_request(self, request: RawRequest) -> Reply:
         self.asked.append(request)

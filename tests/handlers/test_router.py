@@ -47,8 +47,8 @@ ROUTER = Router(
 
 
 def found(method: str, path: str, listener: ListenerKind = PUBLIC) -> tuple[str, dict[str, str]]:
-    endpoint, parameters = ROUTER.find(method, path, listener)
-    return f"{endpoint.method} {endpoint.path}", dict(parameters)
+    route = ROUTER.find(method, path, listener)
+    return f"{route.endpoint.method} {route.endpoint.path}", dict(route.parameters)
 
 
 def refused(method: str, path: str, listener: ListenerKind = PUBLIC) -> tuple[ErrorCode, object]:
@@ -124,7 +124,7 @@ def test_every_line_of_the_table_is_found_behind_its_door_alone() -> None:
         for listener in ListenerKind:
             wanted = Door.PUBLIC if listener is PUBLIC else Door.OPERATOR
             if endpoint.door in {wanted, Door.BOTH}:
-                assert router.find(endpoint.method, path, listener)[0] is endpoint
+                assert router.find(endpoint.method, path, listener).endpoint is endpoint
             else:
                 assert endpoint.method not in router.allowed(path, listener)
 

@@ -39,7 +39,7 @@ def check_head(data: bytes) -> None:
     found = read_head(head)
     if isinstance(found, FrontRefusal):
         return
-    assert found.target.startswith(b"/"), found.target
+    assert found.target.startswith("/"), found.target
     assert found.target.isascii()
     assert found.body_bytes >= 0 or found.body_bytes == CHUNKED
     assert all(name == name.lower() for name in found.fields)

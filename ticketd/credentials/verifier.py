@@ -77,16 +77,8 @@ class TokenVerifier:
         one. Refuses as ``verify_own`` and ``ExternalIssuer.verify`` do: TokenInvalid, TokenExpired.
         """
         claims = self._cache.get(token)
-        if claims is not None:
-            return self._still_valid(token, claims, now_ms)
-        check_form(token)
-        claims = self._verify_anew(token, now_ms)
-        self._cache[token] = claims
-        if len(self._cache) > self._cache_entries:
-            self._cache.popitem(last=False)
-        return claims
-
-    def _still_valid(self, token: str, claims: Claims, now_ms: int) -> Claims:
+        if claims is None:
+            return self._keep(token, self._verify_anew(token, now_ms))
         try:
             at_ms = now_ms if claims.issuer is None else self._outside_time(now_ms)
             check_times(claims, at_ms, self._leeway_seconds)
@@ -96,7 +88,14 @@ class TokenVerifier:
         self._cache.move_to_end(token)
         return claims
 
+    def _keep(self, token: str, claims: Claims) -> Claims:
+        self._cache[token] = claims
+        if len(self._cache) > self._cache_entries:
+            self._cache.popitem(last=False)
+        return claims
+
     def _verify_anew(self, token: str, now_ms: int) -> Claims:
+        check_form(token)
         kid = read_header(token).kid
         if self._external is None or (kid is not None and self._keyring.find(kid) is not None):
             return verify_own(token, self._keyring, now_ms, self._leeway_seconds)

@@ -63,16 +63,16 @@ class AppExchange:
 
     def _scope(self) -> HTTPScope:
         head, connection = self._head, self._connection
-        path, _, query = head.target.partition(b"?")
+        path, _, query = head.target.partition("?")
         return {
             "type": "http",
             "http_version": head.version,
             "asgi": {"spec_version": "2.1", "version": "3.0"},
             "method": head.method,
             "scheme": connection.scheme,
-            "path": unquote(path.decode("ascii")),
-            "raw_path": path,
-            "query_string": query,
+            "path": unquote(path),
+            "raw_path": path.encode("ascii"),
+            "query_string": query.encode("ascii"),
             "root_path": "",
             "headers": [(name.lower(), value) for name, value in head.lines],
             "client": connection.client,

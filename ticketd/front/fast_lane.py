@@ -10,6 +10,7 @@ it, for the lane of these. Reading belongs to ``ticketd.front.intake``, and sock
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 from urllib.parse import unquote
 
@@ -36,16 +37,17 @@ _LARGE_BODY_BYTES: Final = 16_384
 """A body from this size on is sent by itself: joining it to its head would cost more than another call."""
 
 
+Answerer = Callable[[RawRequest], Awaitable[Reply]]
+"""Gives the finished reply to a request. Raises BodyLost if ``read_body`` did."""
+
+
 class DirectApp(Protocol):
     """Who answers hot requests."""
 
     listener: ListenerKind
 
-    def takes(self, method: str, path: str) -> bool:
-        """Whether a request is for it; ``path`` is decoded."""
-
-    async def answer_request(self, request: RawRequest) -> Reply:
-        """The finished reply. Raises BodyLost if ``read_body`` did."""
+    def find(self, method: str, path: str) -> Answerer | None:
+        """What answers a request of this kind; None if it is the ASGI app's. ``path`` is decoded."""
 
 
 class FastLane:
@@ -129,10 +131,10 @@ class _Conversation:
             if isinstance(head, FrontRefusal):
                 await self._refuse(head, data)
                 break
-            if head.asks_for_websocket:
+            if "upgrade" in head.fields and head.asks_for_websocket:
                 if lane.takes_upgrades:
                     lines = [(name.lower(), value) for name, value in head.lines]
-                    return UpgradeHead(head.target, lines, intake.held)
+                    return UpgradeHead(head.target.encode("ascii"), lines, intake.held)
                 await self._refuse(FrontRefusal.NO_WEBSOCKET, data)
                 break
             self._in_flight = True
@@ -152,40 +154,53 @@ class _Conversation:
         with_body = not (isinstance(data, bytes) and data.startswith(b"HEAD "))
         await self._connection.send(refusal_bytes(refusal, with_body=with_body))
 
-    async def _answer(self, head: Head) -> bool:
+    def _answer(self, head: Head) -> Awaitable[bool]:
         """Answers one request; whether another may follow."""
-        self._intake.begin_body(head)
-        path, _, query = head.target.partition(b"?")
-        decoded = unquote(path.decode("ascii")) if b"%" in path else path.decode("ascii")
+        if head.body_bytes:
+            self._intake.begin_body(head)
+        path, _, query = head.target.partition("?")
+        if "%" in path:
+            path = unquote(path)
         direct = self._lane.direct
-        if direct is not None and direct.takes(head.method, decoded):
-            return await self._answer_directly(direct, head, decoded, query.decode("ascii"))
+        if direct is not None and (answerer := direct.find(head.method, path)) is not None:
+            client = self._connection.client
+            request = RawRequest(
+                method=head.method,
+                path=path,
+                query=query,
+                headers=head.fields,
+                client=client[0] if client is not None else "",
+                listener=direct.listener,
+                read_body=self._read_body,
+            )
+            return self._answer_directly(answerer, request, keeps_alive=head.keeps_alive)
+        return self._answer_by_app(head)
+
+    async def _answer_by_app(self, head: Head) -> bool:
         exchange = AppExchange(self._connection, self._intake, head)
         await exchange.run(self._lane.app)
         if exchange.keeps_alive:
             self._intake.skip_body()
         return exchange.keeps_alive
 
-    async def _answer_directly(self, direct: DirectApp, head: Head, path: str, query: str) -> bool:
+    async def _answer_directly(self, answerer: Answerer, request: RawRequest, *, keeps_alive: bool) -> bool:
         connection, intake = self._connection, self._intake
-        client = connection.client
-        request = RawRequest(
-            method=head.method,
-            path=path,
-            query=query,
-            headers=head.fields,
-            client=client[0] if client is not None else "",
-            listener=direct.listener,
-            read_body=self._read_body,
-        )
+        has_body = request.method != "HEAD"
         try:
-            reply = await direct.answer_request(request)
-            closes = not head.keeps_alive or connection.draining or not intake.body_is_here
+            reply = await answerer(request)
+            closes = not keeps_alive or connection.draining or not intake.body_is_here
             first = reply_head(reply, closes=closes)
         except Exception as fault:
-            await self._answer_for(fault, with_body=head.method != "HEAD")
+            await self._answer_for(fault, with_body=has_body)
             return False
-        await self._send(first, b"" if head.method == "HEAD" else reply.body)
+        body = reply.body if has_body else b""
+        if len(body) < _LARGE_BODY_BYTES:
+            first += body
+            body = b""
+        if (sent := connection.send_nowait(first)) < len(first):
+            await connection.send(memoryview(first)[sent:])
+        if body and (sent := connection.send_nowait(body)) < len(body):
+            await connection.send(memoryview(body)[sent:])
         intake.skip_body()
         return not closes
 
@@ -207,13 +222,3 @@ class _Conversation:
             if len(whole) <= limit:
                 return whole
         raise Refusal(ErrorCode.BODY_TOO_LARGE, details={"max_bytes": limit})
-
-    async def _send(self, head: bytes, body: bytes) -> None:
-        connection = self._connection
-        if len(body) < _LARGE_BODY_BYTES:
-            head += body
-            body = b""
-        if (sent := connection.send_nowait(head)) < len(head):
-            await connection.send(memoryview(head)[sent:])
-        if body and (sent := connection.send_nowait(body)) < len(body):
-            await connection.send(memoryview(body)[sent:])

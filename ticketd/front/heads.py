@@ -8,7 +8,7 @@ another request (RFC 9112, section 11.2). Bodies do not belong here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import httptools
@@ -28,39 +28,51 @@ _HOST: Final = re.compile(r"[0-9A-Za-z\-._~%!$&'()*+,;=:\[\]]*")
 _NO_HOST: Final = " "
 """What stands for a host that is not named, though it must be: no host."""
 _STAND_IN: Final = b"POST"
-_VERSIONS: Final = {b"1.1\r\n": "1.1", b"1.0\r\n": "1.0"}
-_VERSION_BYTES: Final = 5
+_VERSIONS: Final = {"HTTP/1.1": "1.1", "HTTP/1.0": "1.0"}
+_REQUEST_LINE_PARTS: Final = 3
+_BLANKS: Final = " \t"
 _MOST_LENGTH_DIGITS: Final = 18
-_KNOWN_NAMES: Final = {
-    name.encode(): name
-    for name in (
-        *("accept", "accept-encoding", "accept-language", "authorization", "connection", "content-length"),
-        *("content-type", "expect", "host", "idempotency-key", "if-none-match", "origin", "user-agent"),
-        *("x-api-key", "x-device-id", "x-forwarded-for", "x-request-id", "x-session-id", "cookie", "upgrade"),
-    )
-}
-_NAMES: Final = (
-    _KNOWN_NAMES
-    | {b"-".join(part.capitalize() for part in name.split(b"-")): text for name, text in _KNOWN_NAMES.items()}
-    | {b"X-API-Key": "x-api-key", b"X-Device-ID": "x-device-id", b"X-Request-ID": "x-request-id"}
+_KNOWN_NAMES: Final = (
+    *("accept", "accept-encoding", "accept-language", "authorization", "connection", "content-length"),
+    *("content-type", "cookie", "expect", "host", "idempotency-key", "if-none-match", "origin", "referer"),
+    *("sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "upgrade", "user-agent", "x-api-key"),
+    *("x-device-id", "x-forwarded-for", "x-request-id", "x-session-id"),
 )
+_NAMES: Final = (
+    {name: name for name in _KNOWN_NAMES}
+    | {"-".join(part.capitalize() for part in name.split("-")): name for name in _KNOWN_NAMES}
+    | {"X-API-Key": "x-api-key", "X-Device-ID": "x-device-id", "X-Request-ID": "x-request-id"}
+)
+
+
+class _NobodyListens:
+    """What llhttp calls back with where nobody wants to know."""
+
+
+_NOBODY: Final = _NobodyListens()
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
     """A request line and its headers.
 
     ``target`` is in origin form, ASCII. ``fields`` have their names in lower case, several lines of one name joined by
-    commas; ``lines`` are the headers as they came. ``body_bytes`` is the body's length, 0 for none, CHUNKED if it is
-    told as it comes. ``keeps_alive``: the client expects to send another request.
+    commas; ``line_texts`` are the header lines as they came, in Latin-1. ``body_bytes`` is the body's length, 0 for
+    none, CHUNKED if it is told as it comes. ``keeps_alive``: the client expects to send another request.
     """
 
     method: str
-    target: bytes
+    target: str
     version: str
     fields: Mapping[str, str]
-    lines: list[tuple[bytes, bytes]]
+    line_texts: Sequence[str]
     body_bytes: int
     keeps_alive: bool
+
+    @property
+    def lines(self) -> list[tuple[bytes, bytes]]:
+        """The headers one by one, names and values as they came."""
+        pairs = (text.partition(":") for text in self.line_texts)
+        return [(name.encode("latin-1"), value.strip(_BLANKS).encode("latin-1")) for name, _, value in pairs]
 
     @property
     def waits_for_continue(self) -> bool:
@@ -81,8 +93,8 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 def read_head(data: bytes) -> Head | FrontRefusal:
     """A whole head, the empty line that ends it included."""
-    reader = _Reader()
-    parser = httptools.HttpRequestParser(reader)
+    # Without callbacks: what llhttp has found to be in form is taken apart faster than it can tell it piece by piece.
+    parser = httptools.HttpRequestParser(_NOBODY)
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
@@ -93,7 +105,7 @@ def read_head(data: bytes) -> Head | FrontRefusal:
         return FrontRefusal.NOT_HTTP if found is None else _with_unknown_method(data, found[0])
     except httptools.HttpParserError:
         return FrontRefusal.NOT_HTTP
-    return _checked(data, reader, parser.get_method())
+    return _take_apart(data, parser.get_method().decode("ascii"))
 
 
 class HeadPart:
@@ -103,7 +115,7 @@ class HeadPart:
 
     def __init__(self) -> None:
         # Without callbacks: what a head says is read once it is whole.
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(_NobodyListens())
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(_NOBODY)
         self._is_in_method = True
 
     def feed(self, data: bytes) -> FrontRefusal | None:
@@ -129,27 +141,6 @@ def fault_of_part(data: bytes) -> FrontRefusal | None:
     return HeadPart().feed(data)
 
 
-class _NobodyListens:
-    """What llhttp calls back with where nobody wants to know."""
-
-
-class _Reader:
-    """What llhttp calls back with."""
-
-    __slots__ = ("lines", "target")
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[bytes, bytes]] = []
-        self.target = b""
-
-    def on_url(self, url: bytes) -> None:
-        self.target = url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # White space before a value is gone already; behind it, it is no part of it either (RFC 9112, section 5.1).
-        self.lines.append((name, value.rstrip(b" \t")))
-
-
 def _with_unknown_method(data: bytes, method: bytes) -> Head | FrontRefusal:
     found = read_head(_STAND_IN + data[len(method) :])
     if isinstance(found, FrontRefusal):
@@ -157,13 +148,17 @@ def _with_unknown_method(data: bytes, method: bytes) -> Head | FrontRefusal:
     return msgspec.structs.replace(found, method=method.decode("ascii"))
 
 
-def _checked(data: bytes, reader: _Reader, method: bytes) -> Head | FrontRefusal:
-    line = b"%b %b HTTP/" % (method, reader.target)
-    version = _VERSIONS.get(data[len(line) : len(line) + _VERSION_BYTES])
-    if version is None or not data.startswith(line):
+def _take_apart(data: bytes, method: str) -> Head | FrontRefusal:
+    """A head that llhttp takes for one: lines that end in CRLF, each with a name, a colon and no control character."""
+    request_line, *lines = data[: -len(END)].decode("latin-1").split("\r\n")
+    parts = request_line.split(" ")
+    if len(parts) != _REQUEST_LINE_PARTS or parts[0] != method:
         # Nothing stands before the request line, and no second space in it.
-        return FrontRefusal.HTTP_VERSION if data.startswith(line) else FrontRefusal.NOT_HTTP
-    fields = _fields(reader.lines)
+        return FrontRefusal.NOT_HTTP
+    target, version = parts[1], _VERSIONS.get(parts[2])
+    if version is None:
+        return FrontRefusal.HTTP_VERSION if parts[2].startswith("HTTP/") else FrontRefusal.NOT_HTTP
+    fields = _fields(lines)
     if fields is None or not _HOST.fullmatch(fields.get("host", _NO_HOST if version == "1.1" else "")):
         return FrontRefusal.NOT_HTTP
     body_bytes = 0
@@ -172,23 +167,27 @@ def _checked(data: bytes, reader: _Reader, method: bytes) -> Head | FrontRefusal
         if isinstance(length, FrontRefusal):
             return length
         body_bytes = length
-    if method == b"CONNECT":
+    if method == "CONNECT":
         return FrontRefusal.CONNECT
-    target = origin_form(reader.target)
-    if target is None:
-        return FrontRefusal.TARGET
+    if not target.startswith("/"):
+        found = origin_form(target.encode("latin-1"))
+        if found is None:
+            return FrontRefusal.TARGET
+        target = found.decode("latin-1")
     keeps_alive = version == "1.1"
     if "connection" in fields and "close" in _tokens(fields["connection"]):
         keeps_alive = False
-    return Head(method.decode("ascii"), target, version, fields, reader.lines, body_bytes, keeps_alive)
+    return Head(method, target, version, fields, lines, body_bytes, keeps_alive)
 
 
-def _fields(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
+def _fields(lines: Iterable[str]) -> dict[str, str] | None:
     """The headers by their names; None if they name two hosts."""
     fields: dict[str, str] = {}
-    for name, value in lines:
-        key = _NAMES.get(name) or name.decode("latin-1").lower()
-        text = value.decode("latin-1")
+    for line in lines:
+        name, _, value = line.partition(":")
+        key = _NAMES.get(name) or name.lower()
+        # White space around a value is no part of it (RFC 9112, section 5.1).
+        text = value.strip(_BLANKS)
         if key in fields:
             if key == "host":
                 return None

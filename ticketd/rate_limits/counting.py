@@ -7,7 +7,9 @@ was set back never locks a caller out for longer than one that stood still would
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -18,7 +20,7 @@ MOST_CALLS: Final = 1_000_000
 """The largest limit of a window: it must fit into ``_CALL_BITS``."""
 
 
-class Taken(NamedTuple):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """What became of one call.
 
     ``state`` is the caller's from now on. ``remaining``: how many calls would pass now. ``reset_at_ms``: when the whole

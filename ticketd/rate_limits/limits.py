@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import msgspec
 
@@ -14,7 +13,7 @@ from ticketd.rate_limits.classes import RateClass
 from ticketd.rate_limits.counting import HOUR_MS, MINUTE_MS, Rule, Window, pace_per_minute
 
 
-class Caller(msgspec.Struct, frozen=True):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who is counted: ``credential`` names one caller and no other, in few bytes, since it is kept as it is.
     ``is_buyer``: by a user or an access token."""
 
@@ -22,7 +21,7 @@ class Caller(msgspec.Struct, frozen=True):
     is_buyer: bool = False
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What the tightest of the limits says of a call, and what its caller is told."""
 
     rate: RateClass
@@ -97,10 +96,13 @@ class RateLimits:
         if not caller.is_buyer:
             return verdict
         over_all = self._take_one(RateClass.TOKEN, caller, now_ms)
-        tightest = min(verdict, over_all, key=_tightness)
+        tightest, other = verdict, over_all
+        if _tightness(other) < _tightness(tightest):
+            tightest, other = other, tightest
+        if other.retry_after_seconds <= tightest.retry_after_seconds:
+            return tightest
         # A caller who comes again must be let through by both.
-        waits = max(verdict.retry_after_seconds, over_all.retry_after_seconds)
-        return tightest._replace(retry_after_seconds=waits)
+        return msgspec.structs.replace(tightest, retry_after_seconds=other.retry_after_seconds)
 
     def refusal(self, verdict: Verdict) -> Refusal:
         """RATE_LIMITED for a call that a verdict does not allow, which is counted as refused."""
@@ -118,10 +120,17 @@ class RateLimits:
     def _take_one(self, rate: RateClass, caller: Caller, now_ms: int) -> Verdict:
         rule, number = self._rules[rate]
         key = number + caller.credential
-        state, is_allowed, remaining, reset_at_ms, retry_at_ms = rule.take(self._callers.find(key), now_ms)
-        self._callers.keep(key, state, now_ms)
-        wait_seconds = 0 if retry_at_ms == now_ms else _seconds_up(retry_at_ms - now_ms)
-        return Verdict(rate, is_allowed, rule.limit, remaining, reset_at_ms, wait_seconds)
+        taken = rule.take(self._callers.find(key), now_ms)
+        self._callers.keep(key, taken.state, now_ms)
+        wait_ms = taken.retry_at_ms - now_ms
+        return Verdict(
+            rate,
+            taken.is_allowed,
+            rule.limit,
+            taken.remaining,
+            taken.reset_at_ms,
+            _seconds_up(wait_ms) if wait_ms else 0,
+        )
 
 
 def _tightness(verdict: Verdict) -> tuple[bool, int, int]:
