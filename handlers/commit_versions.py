@@ -68,8 +68,13 @@ _answering: ContextVar[Versions | None] = ContextVar("answering", default=None)
 def begin_noting() -> Versions:
     """From here on, what this task and those it starts read and commit is noted in the result."""
     versions = Versions()
-    _answering.set(versions)
+    go_on_noting(versions)
     return versions
+
+
+def go_on_noting(versions: Versions) -> None:
+    """From here on, what this task and those it starts read and commit is noted in ``versions``, too."""
+    _answering.set(versions)
 
 
 class VersionedEngine:

@@ -17,9 +17,9 @@ class HotEndpoints:
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    def find(self, method: str, path: str) -> Callable[[RawRequest], Awaitable[Reply]] | None:
+    def find(self, method: str, path: str) -> Callable[[RawRequest], Reply | Awaitable[Reply]] | None:
         """What answers a request for a hot endpoint, which may raise BodyLost; None for any other request."""
         route = self._server.router.look_up(method, path, self.listener)
         if route is None or not route.endpoint.hot:
             return None
-        return partial(self._server.answer_request, route=route)
+        return partial(self._server.begin, route=route)

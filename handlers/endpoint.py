@@ -88,8 +88,9 @@ class BodyEncoding(enum.Enum):
     FORM = "application/x-www-form-urlencoded"
 
 
-# The body's type differs from line to line; each endpoint function is typed, the table cannot be.
-EndpointFunction = Callable[[Services, Call[Any]], Awaitable[Reply]]
+# One that has nothing to wait for gives its reply at once. The body's type differs from line to line; each endpoint
+# function is typed, the table cannot be.
+EndpointFunction = Callable[[Services, Call[Any]], Reply | Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ async def search_events(services: Services, call: AnyCall) -> Reply:
     return answer(EventList(events=[_listed(one) for one in shown], pagination=pagination))
 
 
-async def get_event(services: Services, call: AnyCall) -> Reply:
+def get_event(services: Services, call: AnyCall) -> Reply:
     """200 with the event as it is now."""
     event_id = EventId(call.path_id("event_id", ErrorCode.EVENT_NOT_FOUND))
     details = services.catalogue.details(event_id)

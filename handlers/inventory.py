@@ -43,7 +43,7 @@ from ticketd.views.seat_map_text import Coding
 from ticketd.views.seat_maps import SeatMapRequest
 
 
-async def get_seat_map(services: Services, call: AnyCall) -> Reply:
+def get_seat_map(services: Services, call: AnyCall) -> Reply:
     """200 with the seats, compressed as the client likes it best."""
     event_id = EventId(call.path_id("event_id", ErrorCode.EVENT_NOT_FOUND))
     query = call.query_as(SeatMapQuery)

@@ -5,6 +5,7 @@ Who may vouch for a buyer is judged here; who is admitted when is the domain's.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Final
 
 from config.settings import RoomSettings
@@ -81,14 +82,14 @@ async def join_queue(services: Services, call: Call[JoinQueue]) -> Reply:
         )
 
 
-async def queue_status(services: Services, call: AnyCall) -> Reply:
+def queue_status(services: Services, call: AnyCall) -> Reply | Awaitable[Reply]:
     """200 with the place in line, or READY with the access token. Refuses QUEUE_ENTRY_EXPIRED once the place ended."""
     event_id, entry_id = call.principal.event_id, call.principal.entry_id
     partition = event_partition(event_id)
     with services.engine.snapshot(partition) as view:
         standing = find_standing(view, services.positions, event_id, entry_id)
     if standing.state in _ADMITTED:
-        return await _ready(services, event_id, standing.entry)
+        return _ready(services, event_id, standing.entry)
     return answer(
         StatusAnswer(
             queue_position=standing.position,

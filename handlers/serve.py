@@ -10,14 +10,15 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 import structlog
 
 from handlers.bodies import BODILESS, parse_query, read_body, read_bytes
 from handlers.call import BodyLost, Call, IdempotentRequest, Principal, RawRequest, Reply, is_uuid
 from handlers.commit import idempotent_request, keep_reply, scope_partition, stored_reply
-from handlers.commit_versions import begin_noting
+from handlers.commit_versions import begin_noting, go_on_noting
 from handlers.endpoint import Endpoint
 from handlers.errors import error_reply, refusal_of
 from handlers.forms import finish_reply, preflight_reply
@@ -29,7 +30,14 @@ from storage.engine import Partition
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.ids import new_id_text
 
-_Run = Callable[[IdempotentRequest | None], Awaitable[Reply]]
+
+class _Run(Protocol):
+    """Runs an endpoint with a body, for a request with an Idempotency-Key or for one without."""
+
+    def __call__(
+        self, raw: bytes, idempotent: IdempotentRequest | None = None
+    ) -> Reply | Awaitable[Reply]: ...
+
 
 _log = structlog.get_logger("ticketd.requests")
 _ours: Final = logging.getLogger("ticketd")
@@ -37,6 +45,9 @@ _ours: Final = logging.getLogger("ticketd")
 
 _NO_QUERY: Final[Mapping[str, str]] = {}
 _SESSION_ID: Final = re.compile(r"[\x20-\x7e]{0,128}")
+
+
+_RunOnce = Callable[[IdempotentRequest], Reply | Awaitable[Reply]]
 
 
 class Server:
@@ -51,27 +62,45 @@ class Server:
 
         Raises only BodyLost, and what cancels the task.
         """
-        started = time.perf_counter()
-        request_id = _request_id(request)
-        seen = _Seen(Meter(self._services, request), route)
-        noted = begin_noting() if self._services.settings.server.commit_header else None
+        reply = self.begin(request, route)
+        return reply if isinstance(reply, Reply) else await reply
+
+    def begin(self, request: RawRequest, route: Route | None = None) -> Reply | Awaitable[Reply]:
+        """The finished reply where nothing has to be waited for; else what gives it, as ``answer_request`` does."""
+        seen = _Seen(self._services, request, route)
         try:
-            reply = await self._run(request, request_id, seen)
+            reply = self._run(seen)
+        except Exception as failure:
+            reply = self._refused(seen, failure)
+        return self._finish(seen, reply) if isinstance(reply, Reply) else self._finish_later(seen, reply)
+
+    async def _finish_later(self, seen: _Seen, answering: Awaitable[Reply]) -> Reply:
+        if seen.noted is not None:
+            # It may have been begun in another task.
+            go_on_noting(seen.noted)
+        try:
+            reply = await answering
         except BodyLost:
             raise
         except Exception as failure:
-            refusal = refusal_of(failure)
-            if refusal.code is ErrorCode.INTERNAL_ERROR:
-                _log.exception("request failed", request_id=request_id, route=seen.path)
-            reply = error_reply(refusal, request_id, self._services.clock.now_ms())
+            reply = self._refused(seen, failure)
+        return self._finish(seen, reply)
+
+    def _refused(self, seen: _Seen, failure: Exception) -> Reply:
+        refusal = refusal_of(failure)
+        if refusal.code is ErrorCode.INTERNAL_ERROR:
+            _log.error("request failed", exc_info=failure, request_id=seen.request_id, route=seen.path)
+        return error_reply(refusal, seen.request_id, self._services.clock.now_ms())
+
+    def _finish(self, seen: _Seen, reply: Reply) -> Reply:
         # Outside of what is kept for a repetition: each answer tells of its own call.
-        headers = seen.meter.headers if noted is None else (*seen.meter.headers, *noted.headers())
-        reply = finish_reply(self._services.settings.server, request, reply, request_id, headers)
-        self._record(request, request_id, seen, reply, time.perf_counter() - started)
+        headers = seen.meter.headers if seen.noted is None else (*seen.meter.headers, *seen.noted.headers())
+        reply = finish_reply(self._services.settings.server, seen.request, reply, seen.request_id, headers)
+        self._record(seen, reply, time.perf_counter() - seen.started)
         return reply
 
-    async def _run(self, request: RawRequest, request_id: str, seen: _Seen) -> Reply:
-        services, route = self._services, seen.route
+    def _run(self, seen: _Seen) -> Reply | Awaitable[Reply]:
+        services, request, route = self._services, seen.request, seen.route
         if route is None:
             if request.method == "OPTIONS":
                 return preflight_reply(services.settings.server, self.router, request)
@@ -83,18 +112,16 @@ class Server:
         if unreadable is not None and (is_called or endpoint.query is not None):
             raise unreadable
         session_id = _session_id(request) if is_called else ""
-        is_read = request.method in BODILESS
-        raw = b"" if is_read else await read_bytes(request, _body_limit(services, endpoint))
 
-        def run(idempotent: IdempotentRequest | None) -> Awaitable[Reply]:
+        def run(raw: bytes, idempotent: IdempotentRequest | None = None) -> Reply | Awaitable[Reply]:
             call = Call(
                 principal=principal,
-                body=None if is_read else read_body(endpoint, request, raw),
+                body=read_body(endpoint, request, raw),
                 raw=raw,
                 path=route.parameters,
                 query=query,
                 headers=request.headers,
-                request_id=request_id,
+                request_id=seen.request_id,
                 session_id=session_id,
                 client=seen.meter.address,
                 listener=request.listener,
@@ -102,16 +129,23 @@ class Server:
             )
             return endpoint.function(services, call)
 
+        if request.method in BODILESS and not endpoint.idempotent:
+            return run(b"")
+        return self._read_and_run(seen, endpoint, principal, run)
+
+    async def _read_and_run(self, seen: _Seen, endpoint: Endpoint, principal: Principal, run: _Run) -> Reply:
+        request = seen.request
+        raw = await read_bytes(request, _body_limit(self._services, endpoint))
         key = request.headers.get("idempotency-key") if endpoint.idempotent else None
         if key is None:
-            return await run(None)
+            return await _reply(run(raw))
         try:
             once = idempotent_request(endpoint, principal, key, request.path, raw)
         except Refusal:
             # What is wrong with the body is told before what is wrong with the key.
             read_body(endpoint, request, raw)
             raise
-        return await self._run_once(run, once, scope_partition(principal), request_id)
+        return await self._run_once(partial(run, raw), once, scope_partition(principal), seen.request_id)
 
     def _find(self, request: RawRequest, meter: Meter) -> Route:
         try:
@@ -120,7 +154,9 @@ class Server:
             meter.count_stray()
             raise
 
-    async def _run_once(self, run: _Run, once: IdempotentRequest, scope: Partition, request_id: str) -> Reply:
+    async def _run_once(
+        self, run: _RunOnce, once: IdempotentRequest, scope: Partition, request_id: str
+    ) -> Reply:
         """Runs an idempotent request unless its outcome is kept already. Refuses IDEMPOTENCY_KEY_IN_USE."""
         services = self._services
         if once.digest in services.running_requests:
@@ -132,7 +168,7 @@ class Server:
         services.running_requests.add(once.digest)
         try:
             try:
-                reply = await run(once)
+                reply = await _reply(run(once))
             except Refusal as refusal:
                 reply = error_reply(refusal, request_id, services.clock.now_ms())
             await keep_reply(services, scope, once, reply)
@@ -140,9 +176,8 @@ class Server:
         finally:
             services.running_requests.discard(once.digest)
 
-    def _record(
-        self, request: RawRequest, request_id: str, seen: _Seen, reply: Reply, seconds: float
-    ) -> None:
+    def _record(self, seen: _Seen, reply: Reply, seconds: float) -> None:
+        request = seen.request
         self._services.metrics.request_answered(seen.path, request.method, reply.status, seconds)
         # A line that nobody writes is not made either: it would cost as much as all the rest of the answer.
         if _ours.level > logging.INFO:
@@ -155,7 +190,7 @@ class Server:
             route=seen.path,
             status=reply.status,
             milliseconds=round(seconds * 1000, 2),
-            request_id=request_id,
+            request_id=seen.request_id,
             session_id=request.headers.get("x-session-id", "")[:128],
             user_id=str(claims.user_id) if claims else None,
             key_id=api_key.key_id if api_key else None,
@@ -163,12 +198,16 @@ class Server:
 
 
 class _Seen:
-    """What was found out about a request by the time it was answered."""
+    """A request, and what was found out about it by the time it was answered."""
 
-    __slots__ = ("meter", "principal", "route")
+    __slots__ = ("meter", "noted", "principal", "request", "request_id", "route", "started")
 
-    def __init__(self, meter: Meter, route: Route | None) -> None:
-        self.meter = meter
+    def __init__(self, services: Services, request: RawRequest, route: Route | None) -> None:
+        self.started = time.perf_counter()
+        self.request = request
+        self.request_id = _request_id(request)
+        self.meter = Meter(services, request)
+        self.noted = begin_noting() if services.settings.server.commit_header else None
         self.route = route
         self.principal: Principal | None = None
 
@@ -176,6 +215,10 @@ class _Seen:
     def path(self) -> str:
         """The path as the table has it, so that no id becomes a metric's label."""
         return self.route.endpoint.path if self.route else "(none)"
+
+
+async def _reply(given: Reply | Awaitable[Reply]) -> Reply:
+    return given if isinstance(given, Reply) else await given
 
 
 def _query(request: RawRequest) -> tuple[Mapping[str, str], Refusal | None]:

@@ -58,7 +58,12 @@ LEVELS: Final[tuple[tuple[str, ...], ...]] = (
 # Third-party names that live behind one file or in one room: name, then the modules (or rooms) that may say it.
 CONFINED: Final[Mapping[str, tuple[str, ...]]] = {
     "lmdb": ("storage.lmdb_engine",),
-    "trio.lowlevel": ("storage.writer", "ticketd.front.sockets", "ticketd.process_metrics"),
+    "trio.lowlevel": (
+        "storage.writer",
+        "ticketd.front.sockets",
+        "ticketd.front.parking",
+        "ticketd.process_metrics",
+    ),
     "httptools": ("ticketd.front.heads",),
     "asyncio": (),
     "hypercorn": ("ticketd.front", "handlers.quart_app"),

@@ -47,9 +47,9 @@ class AllEndpoints(HotEndpoints):
     def __init__(self, server: Server, listener: ListenerKind) -> None:
         super().__init__(server)
         self.listener = listener
-        self._answer = server.answer_request
+        self._answer = server.begin
 
-    def find(self, method: str, path: str) -> Callable[[RawRequest], Awaitable[Reply]]:
+    def find(self, method: str, path: str) -> Callable[[RawRequest], Reply | Awaitable[Reply]]:
         return super().find(method, path) or self._answer
 
 

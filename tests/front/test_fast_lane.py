@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Awaitable
 
 import msgspec
 import pytest
@@ -37,18 +38,28 @@ REPLIES = {
 
 
 class Hot:
-    """A direct app for all paths under ``/hot``. It notes what it was asked."""
+    """A direct app for all paths under ``/hot``. It notes what it was asked. ``at_once``: whether it gives replies
+    at once for which nothing has to be waited for."""
 
     listener = ListenerKind.PUBLIC
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: bool) -> None:
+        self.at_once = at_once
         self.asked: list[RawRequest] = []
         self.entered = trio.Event()
         self.gate = trio.Event()
         self.outcomes: list[str] = []
 
     def find(self, method: str, path: str) -> Answerer | None:
-        return self.answer_request if path.startswith("/hot") else None
+        return self.begin if path.startswith("/hot") else None
+
+    def begin(self, request: RawRequest) -> Reply | Awaitable[Reply]:
+        if not self.at_once or request.path in {"/hot/echo", "/hot/gate"}:
+            return self.answer_request(request)
+        self.asked.append(request)
+        if request.path == "/hot/raise":
+            raise ValueError("secret-token in the text of an error")
+        return REPLIES.get(request.path, REPLIES["/hot"])
 
     async def answer_request(self, request: RawRequest) -> Reply:
         self.asked.append(request)
@@ -93,8 +104,8 @@ async def pass_time(clock: MockClock, seconds: float) -> None:
 class Stage:
     """A front with both kinds of app behind it."""
 
-    def __init__(self) -> None:
-        self.app, self.hot = App(), Hot()
+    def __init__(self, *, at_once: bool) -> None:
+        self.app, self.hot = App(), Hot(at_once=at_once)
 
     async def exchange(self, sent: bytes, *, ends: bool = False) -> bytes:
         """All that comes for ``sent`` until the front closes; with ``ends`` nothing follows what is sent."""
@@ -108,9 +119,9 @@ class Stage:
         return found
 
 
-@pytest.fixture
-def stage() -> Stage:
-    return Stage()
+@pytest.fixture(params=[True, False], ids=["at once", "later"])
+def stage(request: pytest.FixtureRequest) -> Stage:
+    return Stage(at_once=request.param)
 
 
 class TestAnswers:
@@ -330,6 +341,24 @@ class TestEnds:
                 got += len(data)
                 mock_clock.jump(TIMED.send_timeout_seconds / 100)
             assert got > LARGE
+
+    @pytest.mark.parametrize("path", ["/hot", "/hot/echo", "/"])
+    async def test_silence_is_the_idle_one_but_for_the_first_request(
+        self, stage: Stage, path: str, mock_clock: MockClock
+    ) -> None:
+        first, idle = TIMED.header_timeout_seconds, TIMED.idle_timeout_seconds
+        async with serving(stage.app, TIMED, direct=stage.hot) as served:
+            silent, client = await served.connect(), await served.connect()
+            await pass_time(mock_clock, first * 0.99)
+            await client.ask(get(path))
+            await pass_time(mock_clock, first * 0.02)
+            assert await silent.read_rest() == b""
+            for _ in range(2):
+                await pass_time(mock_clock, idle * 0.99 - first)
+                await client.ask(get(path))
+                await pass_time(mock_clock, first)
+            await pass_time(mock_clock, idle * 1.01 - first)
+            assert await client.read_rest() == b""
 
 
 class TestStopping:

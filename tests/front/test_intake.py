@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +18,6 @@ from ticketd.front import ListenerName
 from ticketd.front.connections import Connection
 from ticketd.front.faults import PeerGone
 from ticketd.front.heads import Head, read_head
-from ticketd.front.idle import Silence
 from ticketd.front.intake import Intake
 from ticketd.front.refusals import FrontRefusal
 from ticketd.front.sockets import READ_BYTES
@@ -43,10 +41,14 @@ class Stage:
         self.peer.setblocking(False)
         self.connection = Connection(ours, ListenerName.PUBLIC, SMALL)
         self.intake = Intake(self.connection)
-        self.silence = Silence(0.0, lambda: None)
 
     async def next_head(self) -> bytes | FrontRefusal | None:
-        return await self.intake.next_head(self.silence, IDLE_SECONDS)
+        if not self.intake.held and not self.intake.is_over:
+            data = await self.connection.receive()
+            lone = self.intake.take_in(data)
+            if lone is not None:
+                return lone
+        return await self.intake.next_head()
 
     async def begin(self, head: bytes) -> None:
         """The head comes in and is read."""
@@ -156,24 +158,6 @@ class TestHeads:
             await stage.connection.close(linger=False)
             with pytest.raises(PeerGone):
                 await stage.next_head()
-
-    async def test_the_silence_is_the_idle_one_but_for_the_first_head(self, mock_clock: MockClock) -> None:
-        async with opened() as stage:
-            stage.silence.until = 77.0
-            noted: list[float] = []
-
-            async def send_when_waited_for() -> None:
-                await wait_all_tasks_blocked()
-                noted.append(stage.silence.until)
-                stage.peer.send(GET)
-
-            for _ in range(2):
-                mock_clock.jump(1)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(send_when_waited_for)
-                    assert await stage.next_head() == GET
-                assert stage.silence.until == math.inf
-            assert noted == [77.0, 2 + IDLE_SECONDS]
 
     @pytest.mark.parametrize(("seconds", "found"), [(0.99, GET), (1.01, FrontRefusal.TOO_SLOW)])
     @pytest.mark.parametrize("is_later", [False, True], ids=["the first", "a later one"])

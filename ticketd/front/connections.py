@@ -24,9 +24,11 @@ from ticketd.front.limits import FrontLimits
 from ticketd.front.listeners import ListenerName, NamedListener
 from ticketd.front.refusals import FrontRefusal, refusal_bytes
 from ticketd.front.sockets import (
+    READ_BYTES,
     accept_nowait,
     close_socket,
     heed_cancellation,
+    read_nowait,
     send_nowait,
     wait_for_bytes,
     wait_for_room,
@@ -115,6 +117,16 @@ class Connection:
         try:
             return await wait_for_bytes(self.socket)
         except (OSError, trio.ClosedResourceError):
+            raise PeerGone from None
+
+    def receive_nowait(self) -> bytes | None:
+        """Up to ``READ_BYTES`` bytes that have come in; none when the peer sends no more, None if there is nothing yet.
+        Raises ``PeerGone``."""
+        if self._closed:
+            raise PeerGone
+        try:
+            return read_nowait(self.socket, READ_BYTES)
+        except OSError:
             raise PeerGone from None
 
     def send_nowait(self, data: bytes) -> int:

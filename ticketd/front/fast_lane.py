@@ -10,7 +10,8 @@ it, for the lane of these. Reading belongs to ``ticketd.front.intake``, and sock
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol
 from urllib.parse import unquote
 
@@ -19,7 +20,7 @@ from hypercorn.typing import ASGIFramework
 
 from handlers.call import BodyLost, ListenerKind, RawRequest, Reply
 from ticketd.errors import ErrorCode, Refusal
-from ticketd.front.answers import reply_head
+from ticketd.front.answers import UnsafeHeader, reply_head
 from ticketd.front.asgi import AppExchange
 from ticketd.front.connections import Connection
 from ticketd.front.faults import PeerGone, log_fault
@@ -27,6 +28,7 @@ from ticketd.front.heads import Head, read_head
 from ticketd.front.idle import IdleWatch
 from ticketd.front.intake import Intake
 from ticketd.front.limits import FrontLimits
+from ticketd.front.parking import Parking
 from ticketd.front.refusals import FrontRefusal, refusal_bytes
 from ticketd.front.upgrade import UpgradeHead
 from ticketd.front.websocket_lane import WebSocketLane
@@ -37,8 +39,9 @@ _LARGE_BODY_BYTES: Final = 16_384
 """A body from this size on is sent by itself: joining it to its head would cost more than another call."""
 
 
-Answerer = Callable[[RawRequest], Awaitable[Reply]]
-"""Gives the finished reply to a request. Raises BodyLost if ``read_body`` did."""
+Answerer = Callable[[RawRequest], Reply | Awaitable[Reply]]
+"""Gives the finished reply to a request, at once where nothing has to be waited for. What is awaited raises BodyLost if
+``read_body`` did."""
 
 
 class DirectApp(Protocol):
@@ -65,11 +68,14 @@ class FastLane:
         self.takes_upgrades = websocket_lane is not None
         self.idle_seconds = limits.idle_timeout_seconds
         self.watch = IdleWatch(limits.idle_timeout_seconds)
+        self.parking = Parking()
         self._websocket_lane = websocket_lane
 
     async def run(self) -> None:
-        """Ends connections that are silent for too long, for ever."""
-        await self.watch.run()
+        """Ends connections that are silent for too long, and sees to those that wait, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.watch.run)
+            nursery.start_soon(self.parking.run)
 
     async def __call__(self, connection: Connection) -> None:
         """Serves ``connection`` until it ends, a WebSocket that it becomes included."""
@@ -84,7 +90,10 @@ class FastLane:
 class _Conversation:
     """One connection: its requests one after the other."""
 
-    __slots__ = ("_connection", "_in_flight", "_intake", "_is_over", "_lane", "_scope", "_silence")
+    __slots__ = (
+        "_connection", "_head", "_in_flight", "_intake", "_is_over",
+        "_lane", "_rest", "_scope", "_silence", "_wants_no_body",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, lane: FastLane) -> None:
         self._connection = connection
@@ -93,6 +102,11 @@ class _Conversation:
         self._scope = trio.CancelScope()
         self._in_flight = False
         self._is_over = False
+        self._wants_no_body = False
+        self._head: Head | FrontRefusal | None = None
+        """What came while the connection was parked, and is not for ``_begin``."""
+        self._rest: Awaitable[bool] | bool | None = None
+        """What ``_begin`` left to do while the connection was parked."""
         self._silence = lane.watch.watch(connection.limits.header_timeout_seconds, self._end)
 
     async def run(self) -> UpgradeHead | None:
@@ -121,24 +135,24 @@ class _Conversation:
         self._scope.cancel()
 
     async def _serve(self) -> UpgradeHead | None:
-        intake, connection, lane = self._intake, self._connection, self._lane
+        intake, connection = self._intake, self._connection
         answered = 0
         while True:
-            data = await intake.next_head(self._silence, lane.idle_seconds)
-            if self._is_over or data is None:
-                break
-            head = read_head(data) if isinstance(data, bytes) else data
-            if isinstance(head, FrontRefusal):
-                await self._refuse(head, data)
-                break
-            if "upgrade" in head.fields and head.asks_for_websocket:
-                if lane.takes_upgrades:
-                    lines = [(name.lower(), value) for name, value in head.lines]
-                    return UpgradeHead(head.target.encode("ascii"), lines, intake.held)
-                await self._refuse(FrontRefusal.NO_WEBSOCKET, data)
+            head = await self._next_head()
+            if self._is_over or head is None:
                 break
             self._in_flight = True
-            if not await self._answer(head):
+            if isinstance(head, FrontRefusal):
+                await connection.send(refusal_bytes(head, with_body=not self._wants_no_body))
+                break
+            if "upgrade" in head.fields and head.asks_for_websocket:
+                if self._lane.takes_upgrades:
+                    lines = [(name.lower(), value) for name, value in head.lines]
+                    return UpgradeHead(head.target.encode("ascii"), lines, intake.held)
+                await connection.send(refusal_bytes(FrontRefusal.NO_WEBSOCKET))
+                break
+            may_follow = self._begin(head)
+            if not (may_follow if isinstance(may_follow, bool) else await may_follow):
                 break
             self._in_flight = False
             if connection.draining and not intake.held:
@@ -149,32 +163,88 @@ class _Conversation:
         await connection.close(linger=not self._is_over)
         return None
 
-    async def _refuse(self, refusal: FrontRefusal, data: bytes | FrontRefusal) -> None:
-        self._in_flight = True  # To the end: a refusal is as good an answer as any.
-        with_body = not (isinstance(data, bytes) and data.startswith(b"HEAD "))
-        await self._connection.send(refusal_bytes(refusal, with_body=with_body))
+    async def _next_head(self) -> Head | FrontRefusal | None:
+        """The next head that was not seen to while the connection was parked, or how the connection is to be refused;
+        None if no other request comes."""
+        intake = self._intake
+        while not intake.held and not intake.is_over:
+            if intake.has_begun:
+                self._silence.until = trio.current_time() + self._lane.idle_seconds
+            await self._lane.parking.wait(self._connection.socket, self._come)
+            self._silence.until = math.inf
+            if self._head is not None:
+                head, self._head = self._head, None
+                return head
+            if self._rest is not None:
+                rest, self._rest = self._rest, None
+                if not (rest if isinstance(rest, bool) else await rest):
+                    return None
+                self._in_flight = False
+                if self._connection.draining and not intake.held:
+                    return None
+        data = await intake.next_head()
+        return self._read(data) if isinstance(data, bytes) else data
 
-    def _answer(self, head: Head) -> Awaitable[bool]:
-        """Answers one request; whether another may follow."""
+    def _come(self) -> bool:
+        """Something has come for a connection that is parked; whether it stays there. Raises PeerGone."""
+        data = self._connection.receive_nowait()
+        if data is None:
+            return True
+        lone = self._intake.take_in(data)
+        if lone is None:
+            return False
+        self._in_flight = True
+        head = self._read(lone)
+        if isinstance(head, FrontRefusal) or "upgrade" in head.fields:
+            self._head = head
+            return False
+        rest = self._begin(head)
+        if rest is not True:
+            self._rest = rest
+            return False
+        self._in_flight = False
+        self._silence.until = trio.current_time() + self._lane.idle_seconds
+        return True
+
+    def _read(self, data: bytes) -> Head | FrontRefusal:
+        head = read_head(data)
+        if isinstance(head, FrontRefusal):
+            self._wants_no_body = data.startswith(b"HEAD ")
+        return head
+
+    def _begin(self, head: Head) -> Awaitable[bool] | bool:
+        """Answers a request, as far as that can be done at once: whether another may follow, or what will tell."""
         if head.body_bytes:
             self._intake.begin_body(head)
         path, _, query = head.target.partition("?")
         if "%" in path:
             path = unquote(path)
         direct = self._lane.direct
-        if direct is not None and (answerer := direct.find(head.method, path)) is not None:
-            client = self._connection.client
-            request = RawRequest(
-                method=head.method,
-                path=path,
-                query=query,
-                headers=head.fields,
-                client=client[0] if client is not None else "",
-                listener=direct.listener,
-                read_body=self._read_body,
-            )
-            return self._answer_directly(answerer, request, keeps_alive=head.keeps_alive)
-        return self._answer_by_app(head)
+        if direct is None or (answerer := direct.find(head.method, path)) is None:
+            return self._answer_by_app(head)
+        client = self._connection.client
+        request = RawRequest(
+            method=head.method,
+            path=path,
+            query=query,
+            headers=head.fields,
+            client=client[0] if client is not None else "",
+            listener=direct.listener,
+            read_body=self._read_body,
+        )
+        try:
+            reply = answerer(request)
+        except Exception as fault:
+            return self._answer_for(fault, head)
+        return self._send(reply, head) if isinstance(reply, Reply) else self._answer_later(reply, head)
+
+    async def _answer_later(self, answering: Awaitable[Reply], head: Head) -> bool:
+        try:
+            reply = await answering
+        except Exception as fault:
+            return await self._answer_for(fault, head)
+        may_follow = self._send(reply, head)
+        return may_follow if isinstance(may_follow, bool) else await may_follow
 
     async def _answer_by_app(self, head: Head) -> bool:
         exchange = AppExchange(self._connection, self._intake, head)
@@ -183,35 +253,41 @@ class _Conversation:
             self._intake.skip_body()
         return exchange.keeps_alive
 
-    async def _answer_directly(self, answerer: Answerer, request: RawRequest, *, keeps_alive: bool) -> bool:
-        connection, intake = self._connection, self._intake
-        has_body = request.method != "HEAD"
-        try:
-            reply = await answerer(request)
-            closes = not keeps_alive or connection.draining or not intake.body_is_here
-            first = reply_head(reply, closes=closes)
-        except Exception as fault:
-            await self._answer_for(fault, with_body=has_body)
-            return False
-        body = reply.body if has_body else b""
-        if len(body) < _LARGE_BODY_BYTES:
-            first += body
-            body = b""
-        if (sent := connection.send_nowait(first)) < len(first):
-            await connection.send(memoryview(first)[sent:])
-        if body and (sent := connection.send_nowait(body)) < len(body):
-            await connection.send(memoryview(body)[sent:])
-        intake.skip_body()
-        return not closes
-
-    async def _answer_for(self, fault: Exception, *, with_body: bool) -> None:
-        """Says what has gone wrong, to whoever is still there."""
+    async def _answer_for(self, fault: Exception, head: Head) -> bool:
+        """Says what has gone wrong, to whoever is still there. Nothing may follow."""
         refusal = self._intake.loss
         if not isinstance(fault, BodyLost):
             log_fault("front.app_failed", fault, listener=self._connection.listener.value)
             refusal = FrontRefusal.APP_FAILED
         if refusal is not None:
-            await self._connection.send(refusal_bytes(refusal, with_body=with_body))
+            await self._connection.send(refusal_bytes(refusal, with_body=head.method != "HEAD"))
+        return False
+
+    def _send(self, reply: Reply, head: Head) -> Awaitable[bool] | bool:
+        """Sends a reply, as far as there is room for it: whether another may follow, or what will tell."""
+        connection, intake = self._connection, self._intake
+        closes = not head.keeps_alive or connection.draining or not intake.body_is_here
+        try:
+            first = reply_head(reply, closes=closes)
+        except UnsafeHeader as fault:
+            return self._answer_for(fault, head)
+        body = reply.body if head.method != "HEAD" else b""
+        if len(body) < _LARGE_BODY_BYTES:
+            first += body
+            body = b""
+        if (sent := connection.send_nowait(first)) < len(first):
+            return self._send_rest((memoryview(first)[sent:], body), closes=closes)
+        if body and (sent := connection.send_nowait(body)) < len(body):
+            return self._send_rest((memoryview(body)[sent:],), closes=closes)
+        intake.skip_body()
+        return not closes
+
+    async def _send_rest(self, pieces: Iterable[bytes | memoryview], *, closes: bool) -> bool:
+        for piece in pieces:
+            if piece:
+                await self._connection.send(piece)
+        self._intake.skip_body()
+        return not closes
 
     async def _read_body(self, limit: int) -> bytes:
         intake = self._intake

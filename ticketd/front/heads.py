@@ -152,12 +152,12 @@ def _take_apart(data: bytes, method: str) -> Head | FrontRefusal:
     """A head that llhttp takes for one: lines that end in CRLF, each with a name, a colon and no control character."""
     request_line, *lines = data[: -len(END)].decode("latin-1").split("\r\n")
     parts = request_line.split(" ")
-    if len(parts) != _REQUEST_LINE_PARTS or parts[0] != method:
+    version = _VERSIONS.get(parts[-1])
+    if version is None or len(parts) != _REQUEST_LINE_PARTS or parts[0] != method:
         # Nothing stands before the request line, and no second space in it.
-        return FrontRefusal.NOT_HTTP
-    target, version = parts[1], _VERSIONS.get(parts[2])
-    if version is None:
-        return FrontRefusal.HTTP_VERSION if parts[2].startswith("HTTP/") else FrontRefusal.NOT_HTTP
+        is_of_another = parts[:1] == [method] and len(parts) == _REQUEST_LINE_PARTS and version is None
+        return FrontRefusal.HTTP_VERSION if is_of_another else FrontRefusal.NOT_HTTP
+    target = parts[1]
     fields = _fields(lines)
     if fields is None or not _HOST.fullmatch(fields.get("host", _NO_HOST if version == "1.1" else "")):
         return FrontRefusal.NOT_HTTP

@@ -7,7 +7,6 @@ What a request means, and how it is answered, does not belong here.
 from __future__ import annotations
 
 import contextlib
-import math
 from typing import Final, NoReturn
 
 import trio
@@ -17,21 +16,20 @@ from ticketd.front.chunks import ChunkedBody, ChunkFault
 from ticketd.front.connections import Connection
 from ticketd.front.faults import PeerGone
 from ticketd.front.heads import CHUNKED, END, Head, HeadPart
-from ticketd.front.idle import Silence
 from ticketd.front.refusals import FrontRefusal
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_NEVER: Final = math.inf
 
 
 class Intake:
-    """Reads one connection. ``held``: what came in and belongs to no request yet. ``loss``: how the connection is to be
+    """Reads one connection. ``held``: what came in and belongs to no request yet. ``is_over``: the peer sends no more.
+    ``loss``: how the connection is to be
     refused after a body was lost, None where the peer is gone."""
 
     __slots__ = (
         "_body_until", "_chunks", "_connection", "_head_until", "_is_gone",
-        "_is_over", "_left", "_owes_continue", "_unread",
-        "held", "loss",
+        "_left", "_owes_continue", "_unread",
+        "held", "is_over", "loss",
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
@@ -44,17 +42,33 @@ class Intake:
         self._unread = b""
         """What was taken of a chunked body before anybody asked for it."""
         self._owes_continue = False
-        self._is_over = False
+        self.is_over = False
         self._is_gone = False
         self.held = b""
         self.loss: FrontRefusal | None = None
 
-    async def next_head(self, silence: Silence, idle_seconds: float) -> bytes | FrontRefusal | None:
-        """The next head, how the connection is to be refused instead, or None if no other request comes.
+    @property
+    def has_begun(self) -> bool:
+        """Whether a head was read, so that it is the next one that is waited for."""
+        return self._head_until is None
 
-        Waits in ``silence`` for its first byte, ``idle_seconds`` at most but for the first head of the connection.
-        Raises PeerGone.
-        """
+    def take_in(self, data: bytes) -> bytes | None:
+        """Takes in what came while nothing was held, which is nothing at the end of the input: the head, if it is one
+        and no more than that; else None, and it is held."""
+        if not data:
+            self.is_over = True
+        elif (
+            data.endswith(END)
+            and len(data) == data.find(END) + len(END) <= self._connection.limits.max_header_bytes
+        ):
+            self._head_until = None
+            return data
+        self.held = data
+        return None
+
+    async def next_head(self) -> bytes | FrontRefusal | None:
+        """The next head, of which a part is held, how the connection is to be refused instead, or None if no other
+        request comes. Raises PeerGone."""
         limits = self._connection.limits
         part, looked_at = None, 0
         while True:
@@ -65,30 +79,24 @@ class Intake:
                 return head
             if len(self.held) >= limits.max_header_bytes:
                 return FrontRefusal.HEADERS_TOO_LARGE
-            if self.held:
-                part = part or HeadPart()
-                fault = part.feed(self.held[looked_at:])
-                looked_at = len(self.held)
-                if fault is not None:
-                    return fault
-                data = await self._receive_head_part(limits.header_timeout_seconds)
-            elif self._is_over:
+            if not self.held:
                 return None
-            else:
-                if self._head_until is None:
-                    silence.until = trio.current_time() + idle_seconds
-                data = await self._connection.receive()
-                silence.until = _NEVER
+            part = part or HeadPart()
+            fault = part.feed(self.held[looked_at:])
+            looked_at = len(self.held)
+            if fault is not None:
+                return fault
+            data = await self._receive_head_part(limits.header_timeout_seconds)
             if data is None:
                 return FrontRefusal.TOO_SLOW
             if not data:
-                self._is_over = True
-                return FrontRefusal.NOT_HTTP if self.held else None
+                self.is_over = True
+                return FrontRefusal.NOT_HTTP
             self.held += data
 
     async def _receive_head_part(self, seconds: float) -> bytes | None:
         """More of a head, nothing at the end of the input, None when it did not come in time."""
-        if self._is_over:
+        if self.is_over:
             return b""
         if self._head_until is None:
             self._head_until = trio.current_time() + seconds
@@ -165,7 +173,7 @@ class Intake:
 
     async def _receive_body_part(self) -> None:
         data = None
-        if self._is_over:
+        if self.is_over:
             self._lose(FrontRefusal.NOT_HTTP)
         try:
             with trio.CancelScope(deadline=self._body_until):
@@ -178,7 +186,7 @@ class Intake:
         if data is None:
             self._lose(FrontRefusal.TOO_SLOW)
         if not data:
-            self._is_over = True
+            self.is_over = True
             self._lose(FrontRefusal.NOT_HTTP)
         self._owes_continue = False
         self.held += data
@@ -199,14 +207,14 @@ class Intake:
         What comes in meanwhile is held, up to the size of a head; then the peer is no longer listened to.
         """
         while (
-            not (self._is_gone or self._is_over) and len(self.held) < self._connection.limits.max_header_bytes
+            not (self._is_gone or self.is_over) and len(self.held) < self._connection.limits.max_header_bytes
         ):
             try:
                 data = await self._connection.receive()
             except PeerGone:
                 self._is_gone = True
                 return
-            self._is_over = not data
+            self.is_over = not data
             self.held += data
         if not self._is_gone:
             await trio.sleep_forever()

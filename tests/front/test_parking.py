@@ -1,0 +1,183 @@
+"""Tasks that wait for bytes behind one file descriptor: who is served, who is woken, and who is left alone."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from ticketd.front.parking import MOST_A_TURN, Parking
+from ticketd.front.sockets import read_nowait
+
+
+class Pair:
+    """A socket to be parked at, and its peer."""
+
+    def __init__(self) -> None:
+        self.ours, self.peer = socket.socketpair()
+        self.ours.setblocking(False)
+        self.read: list[bytes] = []
+        self.stays = True
+        self.fault: Exception | None = None
+
+    def come(self) -> bool:
+        data = read_nowait(self.ours, 100)
+        assert data is not None
+        self.read.append(data)
+        if self.fault is not None:
+            raise self.fault
+        return self.stays and data != b""
+
+    def close(self) -> None:
+        self.ours.close()
+        self.peer.close()
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[Pair]]:
+    made = [Pair() for _ in range(3)]
+    yield made
+    for pair in made:
+        pair.close()
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Parking]:
+    parking = Parking()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(parking.run)
+        yield parking
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_comes_is_shown_and_the_task_sleeps_on(pairs: list[Pair]) -> None:
+    woken: list[int] = []
+
+    async def park(parking: Parking, number: int) -> None:
+        await parking.wait(pairs[number].ours, pairs[number].come)
+        woken.append(number)
+
+    async with running() as parking, trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(park, parking, number)
+        await wait_all_tasks_blocked()
+        for text in (b"one", b"two"):
+            pairs[1].peer.send(text)
+            await wait_all_tasks_blocked()
+        assert ([pair.read for pair in pairs], woken) == ([[], [b"one", b"two"], []], [])
+        pairs[2].stays = False
+        pairs[2].peer.send(b"three")
+        pairs[0].peer.close()
+        await wait_all_tasks_blocked()
+        assert sorted(woken) == [0, 2]
+        assert pairs[0].read == [b""]
+        assert len(parking) == 1
+        nursery.cancel_scope.cancel()
+    assert len(parking) == 0
+
+
+async def test_a_fault_is_the_own_tasks_alone(pairs: list[Pair]) -> None:
+    caught: list[Exception] = []
+
+    async def park(parking: Parking, pair: Pair) -> None:
+        try:
+            await parking.wait(pair.ours, pair.come)
+        except ValueError as fault:
+            caught.append(fault)
+
+    pairs[0].fault = ValueError("bad")
+    async with running() as parking, trio.open_nursery() as nursery:
+        for pair in pairs:
+            nursery.start_soon(park, parking, pair)
+        await wait_all_tasks_blocked()
+        for pair in pairs:
+            pair.peer.send(b"x")
+        await wait_all_tasks_blocked()
+        assert caught == [pairs[0].fault]
+        assert [pair.read for pair in pairs] == [[b"x"]] * 3
+        assert len(parking) == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_cancelled_is_not_served(pairs: list[Pair]) -> None:
+    async with running() as parking:
+        with trio.move_on_after(0) as scope:
+            pairs[0].peer.send(b"x")
+            await parking.wait(pairs[0].ours, pairs[0].come)
+        assert scope.cancelled_caught
+        assert len(parking) == 0
+        await wait_all_tasks_blocked()
+        assert pairs[0].read == []
+        # The same socket may be parked at again, and finds what it has left.
+        pairs[0].stays = False
+        await parking.wait(pairs[0].ours, pairs[0].come)
+        assert pairs[0].read == [b"x"]
+
+
+async def test_one_that_leaves_for_another_is_not_served_by_it(pairs: list[Pair]) -> None:
+    """Both have something in the same turn, and what is done for the first cancels the second."""
+    first, second, _ = pairs
+    scopes = [trio.CancelScope(), trio.CancelScope()]
+
+    async def park(parking: Parking, number: int) -> None:
+        def come() -> bool:
+            scopes[1 - number].cancel()
+            return pairs[number].come()
+
+        with scopes[number]:
+            await parking.wait(pairs[number].ours, come)
+
+    async with running() as parking, trio.open_nursery() as nursery:
+        for number in range(2):
+            nursery.start_soon(park, parking, number)
+        await wait_all_tasks_blocked()
+        first.peer.send(b"1")
+        second.peer.send(b"2")
+        await wait_all_tasks_blocked()
+        assert len(first.read) + len(second.read) >= 1
+        assert len(parking) <= 1
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("count", [1, MOST_A_TURN, MOST_A_TURN + 1, 4 * MOST_A_TURN])
+async def test_a_crowd_leaves_turns_to_others(count: int) -> None:
+    """All are served, and between two turns of so many everybody else has one."""
+    crowd = [Pair() for _ in range(count)]
+    served: list[int] = []
+    turns: list[int] = []
+
+    def come(number: int) -> bool:
+        served.append(number)
+        return crowd[number].come()
+
+    async def note_turns() -> None:
+        while len(served) < count:
+            await trio.sleep(0)
+            turns.append(len(served))
+
+    async with running() as parking, trio.open_nursery() as nursery:
+        for number, pair in enumerate(crowd):
+            nursery.start_soon(parking.wait, pair.ours, lambda number=number: come(number))
+        await wait_all_tasks_blocked()
+        for pair in crowd:
+            pair.peer.send(b"x")
+        await note_turns()
+        nursery.cancel_scope.cancel()
+    for pair in crowd:
+        pair.close()
+    assert sorted(served) == list(range(count))
+    steps = [after - before for before, after in zip([0, *turns], turns, strict=False)]
+    # Two tasks that are ready run in any order: one may have had its second turn before the other has its first.
+    assert max(steps) <= 2 * MOST_A_TURN
+
+
+async def test_a_closed_socket_cannot_be_waited_for(pairs: list[Pair]) -> None:
+    async with running() as parking:
+        pairs[0].ours.close()
+        with pytest.raises((OSError, ValueError)):
+            await parking.wait(pairs[0].ours, pairs[0].come)
+        assert len(parking) == 0
