@@ -16,7 +16,7 @@ from storage.engine import MAX_KEY_BYTES, Key, Partition
 
 Part = int | UUID | str | bytes
 
-_INT = b"\x10"
+INT_PART = b"\x10"
 UUID_PART = b"\x20"
 _TEXT = b"\x30"
 _BYTES = b"\x40"
@@ -39,7 +39,7 @@ def pack_part(part: Part) -> bytes:
     if isinstance(part, int):
         if not 0 <= part <= MAX_INT:
             raise ValueError(f"a key holds integers from 0 to 2**64 - 1, not {part}")
-        return _INT + part.to_bytes(8, "big")
+        return INT_PART + part.to_bytes(8, "big")
     if isinstance(part, str):
         return _TEXT + part.encode().replace(b"\x00", _ESCAPED_NUL) + _END
     return _BYTES + part.replace(b"\x00", _ESCAPED_NUL) + _END
@@ -82,7 +82,7 @@ def unpack_parts(key: Key) -> tuple[Part, ...]:
     while at < len(key):
         kind = key[at : at + 1]
         at += 1
-        if kind == _INT:
+        if kind == INT_PART:
             parts.append(int.from_bytes(_fixed(key, at, 8), "big"))
             at += 8
         elif kind == UUID_PART:

@@ -15,8 +15,8 @@ YOUNG_OBJECTS: Final = 10_000
 crowd of requests would be looked through while it is answered."""
 _YOUNG_ROUNDS: Final = 10
 _MIDDLE_ROUNDS: Final = 10
-"""Those that were alive when they were looked at wait for this many rounds of the next; with a hundred a daemon with many
-connections that come and go grew by 2 MiB a minute for hours."""
+"""Those that were alive when they were looked at wait for so many rounds. With a hundred, a daemon grew by 2 MiB a
+minute for as long as connections came and went."""
 
 
 def spare_what_stays() -> None:

@@ -15,7 +15,17 @@ from uuid import UUID
 import msgspec
 
 from storage.engine import MAX_KEY_BYTES, Key, Partition, Reader, Transaction
-from storage.keys import UUID_PART, KeyTooLong, Part, pack_part, partition_prefix, prefix_range, unpack_parts
+from storage.keys import (
+    INT_PART,
+    MAX_INT,
+    UUID_PART,
+    KeyTooLong,
+    Part,
+    pack_part,
+    partition_prefix,
+    prefix_range,
+    unpack_parts,
+)
 
 R = TypeVar("R")
 
@@ -54,7 +64,12 @@ class _Keyed:
             return Key(key)
         for part in parts:
             # What most parts are is packed right here: a decision packs a score of them.
-            key += UUID_PART + part.int.to_bytes(16, "big") if type(part) is UUID else pack_part(part)
+            if type(part) is UUID:
+                key += UUID_PART + part.int.to_bytes(16, "big")
+            elif type(part) is int and 0 <= part <= MAX_INT:
+                key += INT_PART + part.to_bytes(8, "big")
+            else:
+                key += pack_part(part)
         if len(key) > MAX_KEY_BYTES:
             raise KeyTooLong(f"a key of {len(key)} bytes; at most {MAX_KEY_BYTES} are allowed")
         return Key(key)

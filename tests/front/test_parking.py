@@ -143,6 +143,26 @@ async def test_one_that_leaves_for_another_is_not_served_by_it(pairs: list[Pair]
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("fault", [None, ValueError("bad")])
+async def test_one_that_cancels_itself_is_woken_by_that_alone(
+    pairs: list[Pair], fault: Exception | None
+) -> None:
+    scope = trio.CancelScope()
+
+    def come() -> bool:
+        scope.cancel()
+        if fault is not None:
+            raise fault
+        return False
+
+    async with running() as parking:
+        pairs[0].peer.send(b"x")
+        with scope:
+            await parking.wait(pairs[0].ours, come)
+        assert scope.cancelled_caught
+        assert len(parking) == 0
+
+
 @pytest.mark.parametrize("count", [1, MOST_A_TURN, MOST_A_TURN + 1, 4 * MOST_A_TURN])
 async def test_a_crowd_leaves_turns_to_others(count: int) -> None:
     """All are served, and between two turns of so many everybody else has one."""

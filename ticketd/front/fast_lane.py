@@ -1,7 +1,10 @@
-"""HTTP/1.1 on one connection, in one task: what is hot is answered right here, the rest goes to the ASGI app.
+"""HTTP/1.1 on one connection: what is hot is answered right here, the rest goes to the ASGI app.
 
     intake ─ head ─ hot?  ─ yes ─ the direct app: a call and its reply, without a task or a framework between
                           └ no ── the ASGI app; the connection comes back after its answer
+
+Between its requests a connection is parked, and its task sleeps. What comes then is begun where it is found
+(``_Conversation._come``); if that is all there is to do, the connection stays parked, else the task goes on with it.
 
 What is true here: both ways judge and answer by the same endpoints, so the bytes are the same; a request that cannot be
 read is refused in the API's form and ends the connection; a request for a WebSocket leaves, with what came in behind

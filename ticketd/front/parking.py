@@ -52,15 +52,15 @@ class Parking:
         parked = self._parked.get(number)
         if parked is None:
             return  # It left in this very turn.
+        woken: outcome.Outcome[None] = outcome.Value(None)
         try:
-            stays = parked.come()
+            if parked.come():
+                return
         except Exception as fault:
+            woken = outcome.Error(fault)
+        if self._parked.get(number) is parked:  # What it did may have cancelled it.
             self._leave(number)
-            trio.lowlevel.reschedule(parked.task, outcome.Error(fault))
-            return
-        if not stays:
-            self._leave(number)
-            trio.lowlevel.reschedule(parked.task)
+            trio.lowlevel.reschedule(parked.task, woken)
 
     async def wait(self, sock: socket.socket, come: Callable[[], bool]) -> None:
         """Parks this task. ``come`` is called whenever something is there to be read, if only the end, and tells
