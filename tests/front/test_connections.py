@@ -15,7 +15,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.front.raw_http import BOTH_FRONTS, GET, LARGE, LIMITS, PATIENCE_SECONDS, App, RawClient, serving
 from ticketd.front import BoundAddress, ListenerName, NamedListener, open_tcp_listener, open_unix_listener
-from ticketd.front.connections import ACCEPT_PAUSE_SECONDS, LINGER_SECONDS, Connection, Door, Lane
+from ticketd.front.connections import LINGER_SECONDS, Connection, Lane
+from ticketd.front.doors import ACCEPT_PAUSE_SECONDS, Door
 from ticketd.front.faults import PeerGone
 
 pytestmark = BOTH_FRONTS

@@ -14,7 +14,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.front.raw_http import BOTH_FRONTS, GET, LIMITS, App, RawClient, serving
 from ticketd.front import ListenerName, hypercorn_lane, open_tcp_listener
-from ticketd.front.connections import LINGER_SECONDS, Connection, Door
+from ticketd.front.connections import LINGER_SECONDS, Connection
+from ticketd.front.doors import Door
 from ticketd.front.http11 import PlainHttp11
 from ticketd.front.hypercorn_lane import HypercornLane
 

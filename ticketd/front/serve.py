@@ -17,7 +17,8 @@ from hypercorn.typing import ASGIFramework
 
 from handlers.websocket import WebSocketApp
 from ticketd.front.certificates import Certificates
-from ticketd.front.connections import Door, Lane
+from ticketd.front.connections import Lane
+from ticketd.front.doors import Door
 from ticketd.front.fast_lane import DirectApp, FastLane
 from ticketd.front.http2_lane import Http2Lane
 from ticketd.front.hypercorn_lane import HypercornLane

@@ -13,7 +13,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.front.raw_http import LIMITS, PATIENCE_SECONDS, RawClient
 from ticketd.front import BoundAddress, ListenerName, connections, open_tcp_listener
-from ticketd.front.connections import Connection, Door
+from ticketd.front.connections import Connection
+from ticketd.front.doors import Door
 from ticketd.rate_limits.addresses import TrustedProxies
 
 PER_ADDRESS, ALL = 3, 8
