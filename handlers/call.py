@@ -166,6 +166,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     kept: bool = False
 
 
+Answerer: TypeAlias = Callable[[RawRequest], Reply | Awaitable[Reply]]
+"""Gives the finished reply to a request, at once where nothing has to be waited for. What is awaited raises BodyLost if
+``read_body`` did."""
+
+
 def is_uuid(text: str) -> bool:
     """Whether this is a UUID in its canonical form of 36 characters, upper or lower case."""
     return _UUID_FORM.fullmatch(text) is not None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 
-from handlers.call import ListenerKind, RawRequest, Reply
+from handlers.call import Answerer, ListenerKind
 from handlers.serve import Server
 
 
@@ -17,8 +16,8 @@ class HotEndpoints:
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    def find(self, method: str, path: str) -> Callable[[RawRequest], Reply | Awaitable[Reply]] | None:
-        """What answers a request for a hot endpoint, which may raise BodyLost; None for any other request."""
+    def find(self, method: str, path: str) -> Answerer | None:
+        """What answers a request for a hot endpoint; None for any other request."""
         route = self._server.router.look_up(method, path, self.listener)
         if route is None or not route.endpoint.hot:
             return None

@@ -11,7 +11,6 @@ from typing import Final
 from config.settings import ServerSettings
 from handlers.call import Headers, RawRequest, Reply
 from handlers.coding import (
-    MIN_COMPRESSED_BYTES,
     VARIES,
     accepted_coding,
     compress,
@@ -75,7 +74,7 @@ def finish_reply(
     if "cache-control" not in own:
         headers += _KEPT_BY_NOBODY if etag is None else _ASKED_ABOUT
     coding = None
-    if len(reply.body) >= MIN_COMPRESSED_BYTES and "content-encoding" not in own and may_compress(reply):
+    if "content-encoding" not in own and may_compress(reply):
         coding = accepted_coding(request.headers.get("accept-encoding", ""))
         headers = (*headers, VARIES) if coding is None else compressed_headers(headers, coding)
     if (

@@ -1,7 +1,8 @@
 """The way of one request, whoever read it from the wire: route, judge, read, run, and put the answer into form.
 
 Order of judgement: route (404, 405), API key (401), rate limit (429), token (401, 403), device (403), body (413, 415,
-400), then what the endpoint finds: ownership (404) and state. Nothing leaves ``answer_request`` but a finished reply.
+400), then what the endpoint finds: ownership (404) and state. Nothing leaves ``begin`` but a finished reply, or
+what will give one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ from storage.engine import Partition
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.ids import new_id_text
 
+_log = structlog.get_logger("ticketd.requests")
+_ours: Final = logging.getLogger("ticketd")
+"""Its level is that of all our lines. Before the logs are set up it has none, and whoever listens gets every line."""
+
+_NO_QUERY: Final[Mapping[str, str]] = {}
+_SESSION_ID: Final = re.compile(r"[\x20-\x7e]{0,128}")
+
 
 class _Run(Protocol):
     """Runs an endpoint with a body, for a request with an Idempotency-Key or for one without."""
@@ -37,14 +45,6 @@ class _Run(Protocol):
     def __call__(
         self, raw: bytes, idempotent: IdempotentRequest | None = None
     ) -> Reply | Awaitable[Reply]: ...
-
-
-_log = structlog.get_logger("ticketd.requests")
-_ours: Final = logging.getLogger("ticketd")
-"""Its level is that of all our lines. Before the logs are set up it has none, and whoever listens gets every line."""
-
-_NO_QUERY: Final[Mapping[str, str]] = {}
-_SESSION_ID: Final = re.compile(r"[\x20-\x7e]{0,128}")
 
 
 _RunOnce = Callable[[IdempotentRequest], Reply | Awaitable[Reply]]
@@ -57,16 +57,13 @@ class Server:
         self._services = services
         self.router = router
 
-    async def answer_request(self, request: RawRequest, route: Route | None = None) -> Reply:
-        """The finished reply to a request; ``route`` is where it leads, if that is known already.
-
-        Raises only BodyLost, and what cancels the task.
-        """
-        reply = self.begin(request, route)
-        return reply if isinstance(reply, Reply) else await reply
+    async def answer_request(self, request: RawRequest) -> Reply:
+        """The finished reply to a request. Raises only BodyLost, and what cancels the task."""
+        return await _reply(self.begin(request))
 
     def begin(self, request: RawRequest, route: Route | None = None) -> Reply | Awaitable[Reply]:
-        """The finished reply where nothing has to be waited for; else what gives it, as ``answer_request`` does."""
+        """The finished reply where nothing has to be waited for; else what gives it, as ``answer_request`` does.
+        ``route`` is where the request leads, if that is known already."""
         seen = _Seen(self._services, request, route)
         try:
             reply = self._run(seen)
@@ -129,7 +126,7 @@ class Server:
             )
             return endpoint.function(services, call)
 
-        if request.method in BODILESS and not endpoint.idempotent:
+        if request.method in BODILESS:
             return run(b"")
         return self._read_and_run(seen, endpoint, principal, run)
 

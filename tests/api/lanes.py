@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import quote
@@ -14,7 +14,7 @@ import msgspec
 import trio
 import zstandard
 
-from handlers.call import ListenerKind, RawRequest, Reply
+from handlers.call import Answerer, ListenerKind
 from handlers.direct import HotEndpoints
 from handlers.quart_app import build_app
 from handlers.routes import ENDPOINTS
@@ -49,7 +49,7 @@ class AllEndpoints(HotEndpoints):
         self.listener = listener
         self._answer = server.begin
 
-    def find(self, method: str, path: str) -> Callable[[RawRequest], Reply | Awaitable[Reply]]:
+    def find(self, method: str, path: str) -> Answerer:
         return super().find(method, path) or self._answer
 
 

@@ -12,11 +12,10 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from handlers.call import ListenerKind, RawRequest, Reply
+from handlers.call import Answerer, ListenerKind, RawRequest, Reply
 from tests.front.raw_http import GET, LARGE, LIMITS, App, RawClient, RunningFront, serving
 from ticketd.errors import Refusal
-from ticketd.front.connections import LINGER_SECONDS
-from ticketd.front.fast_lane import Answerer
+from ticketd.front.connections import LINGER_SECONDS, Connection
 from ticketd.front.idle import IdleWatch, Silence
 
 TIMED = msgspec.structs.replace(
@@ -360,9 +359,55 @@ class TestEnds:
             await pass_time(mock_clock, idle * 1.01 - first)
             assert await client.read_rest() == b""
 
+    async def test_a_request_that_comes_as_the_silence_ends_is_answered_or_not_begun(
+        self, stage: Stage, mock_clock: MockClock
+    ) -> None:
+        """Which of the two happens first is chance; a client that hears nothing may ask again elsewhere."""
+        stage.hot.gate.set()
+        for _ in range(30):
+            async with serving(stage.app, TIMED, direct=stage.hot) as served:
+                client = await served.connect()
+                await client.ask(HOT_GET)
+                await wait_all_tasks_blocked()
+                before = len(stage.hot.asked)
+                await client.send(get("/hot/gate", "Connection: close"))
+                mock_clock.jump(TIMED.idle_timeout_seconds)
+                found = await client.read_rest()
+                assert (found != b"") is (len(stage.hot.asked) > before)
+
+    @pytest.mark.parametrize("asked", [b"", HOT_GET])
+    async def test_a_reset_leaves_nothing_to_the_collector(self, stage: Stage, asked: bytes) -> None:
+        """What waits for it keeps its connection, its task and all that these know."""
+        async with serving(stage.app, direct=stage.hot) as served:
+            await served.assert_alive()
+            await wait_all_tasks_blocked()
+            gc.collect()
+            before = count_connections()
+            gc.disable()
+            try:
+                for _ in range(5):
+                    client = await served.connect()
+                    if asked:
+                        await client.ask(asked)
+                    await wait_all_tasks_blocked()
+                    client.reset()
+                    await wait_all_tasks_blocked()
+                stage.hot.asked.clear()
+                assert count_connections() - before == 0
+            finally:
+                gc.enable()
+
 
 class TestStopping:
     """The daemon's end in each phase of a hot request."""
+
+    async def test_a_connection_that_was_answered_is_not_waited_for(self, stage: Stage) -> None:
+        async with serving(stage.app, direct=stage.hot) as served:
+            client = await served.connect()
+            await client.ask(HOT_GET)
+            served.stop.set()
+            await wait_all_tasks_blocked()
+            assert served.ended.is_set()
 
     async def begin(self, served: RunningFront, sent: bytes) -> RawClient:
         client = await served.connect()
@@ -491,6 +536,11 @@ async def test_nothing_is_left_of_any_connection(stage: Stage) -> None:
                         leaves(client)
             await wait_all_tasks_blocked()
             assert counted() == before
+
+
+def count_connections() -> int:
+    """Those that the process still knows, waiting for the collector or not."""
+    return sum(isinstance(one, Connection) for one in gc.get_objects())
 
 
 def counted() -> tuple[int, int]:

@@ -37,6 +37,7 @@ def passed(data: bytes) -> Head:
         "no version": (b"GET /\r\n\r\n", NOT_HTTP),
         "HTTP/0.9": (b"GET / HTTP/0.9\r\n\r\n", FrontRefusal.HTTP_VERSION),
         "HTTP/1.2": (b"GET / HTTP/1.2\r\n" + HOST + b"\r\n", NOT_HTTP),
+        "another protocol": (b"GET / RTSP/1.0\r\n" + HOST + b"\r\n", FrontRefusal.NOT_HTTP),
         "HTTP/2.0": (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", FrontRefusal.HTTP_VERSION),
         "http/1.1": (b"GET / http/1.1\r\n" + HOST + b"\r\n", NOT_HTTP),
         "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\n", FrontRefusal.HTTP_VERSION),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import pytest
+import trio
 
 from config.settings import ServerSettings, Settings, StorageSettings
+from handlers.call import RawRequest, Reply
 from handlers.commit_versions import VersionedEngine
+from handlers.serve import Server
 from storage.schema.ids import EventId
 from storage.schema.layout import event_partition
 from tests.handlers.order_stage import BILLING
@@ -112,6 +115,33 @@ async def test_an_order_which_its_desk_places_tells_the_commit_that_sold_the_sea
 
     shown = await buyer.get(f"/v1/orders/{order.json['order_id']}")
     assert of_event(shown, event_id) == f"{version(daemon, event_id)}"
+
+
+class HandingOver(Server):
+    """Begins each answer in a task of its own, and leaves the rest to the one that asked."""
+
+    async def answer_request(self, request: RawRequest) -> Reply:
+        begun: list[Reply | Awaitable[Reply]] = []
+
+        async def begin() -> None:
+            begun.append(self.begin(request))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(begin)
+        (answering,) = begun
+        assert not isinstance(answering, Reply)
+        return await answering
+
+
+async def test_what_is_begun_in_one_task_and_awaited_in_another_tells_its_version(
+    daemon: Daemon, event_id: EventId
+) -> None:
+    buyer, user_id = await enter(daemon, event_id)
+    buyer.server = HandingOver(daemon.services, daemon.server.router)
+    held = await buyer.post(
+        "/v1/seats/reserve", {"event_id": str(event_id), "user_id": str(user_id), "quantity": 1}
+    )
+    assert of_event(held, event_id) == f"{version(daemon, event_id)};new"
 
 
 async def test_what_has_nothing_to_do_with_the_store_tells_no_version(daemon: Daemon) -> None:

@@ -4,7 +4,7 @@
                           └ no ── the ASGI app; the connection comes back after its answer
 
 Between its requests a connection is parked, and its task sleeps. What comes then is begun where it is found
-(``_Conversation._come``); if that is all there is to do, the connection stays parked, else the task goes on with it.
+(``_Conversation._on_readable``); if that is all there is to do, the connection stays parked, else its task goes on.
 
 What is true here: both ways judge and answer by the same endpoints, so the bytes are the same; a request that cannot be
 read is refused in the API's form and ends the connection; a request for a WebSocket leaves, with what came in behind
@@ -14,14 +14,14 @@ it, for the lane of these. Reading belongs to ``ticketd.front.intake``, and sock
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Final, Protocol
 from urllib.parse import unquote
 
 import trio
 from hypercorn.typing import ASGIFramework
 
-from handlers.call import BodyLost, ListenerKind, RawRequest, Reply
+from handlers.call import Answerer, BodyLost, ListenerKind, RawRequest, Reply
 from ticketd.errors import ErrorCode, Refusal
 from ticketd.front.answers import UnsafeHeader, reply_head
 from ticketd.front.asgi import AppExchange
@@ -40,11 +40,6 @@ _ANSWERS_A_TURN: Final = 16
 """How many requests of one read are answered before other connections have their turn."""
 _LARGE_BODY_BYTES: Final = 16_384
 """A body from this size on is sent by itself: joining it to its head would cost more than another call."""
-
-
-Answerer = Callable[[RawRequest], Reply | Awaitable[Reply]]
-"""Gives the finished reply to a request, at once where nothing has to be waited for. What is awaited raises BodyLost if
-``read_body`` did."""
 
 
 class DirectApp(Protocol):
@@ -90,12 +85,17 @@ class FastLane:
             await websocket
 
 
+_Begun = FrontRefusal | Head | Awaitable[bool] | bool
+"""How the connection is to be refused; the opening of a WebSocket; or an answer: whether another request may follow it,
+or what will tell once it is sent."""
+
+
 class _Conversation:
     """One connection: its requests one after the other."""
 
     __slots__ = (
-        "_connection", "_head", "_in_flight", "_intake", "_is_over",
-        "_lane", "_rest", "_scope", "_silence", "_wants_no_body",
+        "_begun", "_connection", "_in_flight", "_intake", "_is_over",
+        "_lane", "_scope", "_silence", "_wants_no_body",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, lane: FastLane) -> None:
@@ -106,10 +106,8 @@ class _Conversation:
         self._in_flight = False
         self._is_over = False
         self._wants_no_body = False
-        self._head: Head | FrontRefusal | None = None
-        """What came while the connection was parked, and is not for ``_begin``."""
-        self._rest: Awaitable[bool] | bool | None = None
-        """What ``_begin`` left to do while the connection was parked."""
+        self._begun: _Begun | None = None
+        """What was begun while the connection was parked, for its task to go on with."""
         self._silence = lane.watch.watch(connection.limits.header_timeout_seconds, self._end)
 
     async def run(self) -> UpgradeHead | None:
@@ -140,22 +138,15 @@ class _Conversation:
     async def _serve(self) -> UpgradeHead | None:
         intake, connection = self._intake, self._connection
         answered = 0
-        while True:
-            head = await self._next_head()
-            if self._is_over or head is None:
+        while (begun := await self._next()) is not None:
+            if isinstance(begun, Head) and self._lane.takes_upgrades:
+                lines = [(name.lower(), value) for name, value in begun.lines]
+                return UpgradeHead(begun.target.encode("ascii"), lines, intake.held)
+            if isinstance(begun, FrontRefusal | Head):
+                refusal = FrontRefusal.NO_WEBSOCKET if isinstance(begun, Head) else begun
+                await connection.send(refusal_bytes(refusal, with_body=not self._wants_no_body))
                 break
-            self._in_flight = True
-            if isinstance(head, FrontRefusal):
-                await connection.send(refusal_bytes(head, with_body=not self._wants_no_body))
-                break
-            if "upgrade" in head.fields and head.asks_for_websocket:
-                if self._lane.takes_upgrades:
-                    lines = [(name.lower(), value) for name, value in head.lines]
-                    return UpgradeHead(head.target.encode("ascii"), lines, intake.held)
-                await connection.send(refusal_bytes(FrontRefusal.NO_WEBSOCKET))
-                break
-            may_follow = self._begin(head)
-            if not (may_follow if isinstance(may_follow, bool) else await may_follow):
+            if not (begun if isinstance(begun, bool) else await begun):
                 break
             self._in_flight = False
             if connection.draining and not intake.held:
@@ -166,57 +157,51 @@ class _Conversation:
         await connection.close(linger=not self._is_over)
         return None
 
-    async def _next_head(self) -> Head | FrontRefusal | None:
-        """The next head that was not seen to while the connection was parked, or how the connection is to be refused;
-        None if no other request comes."""
+    async def _next(self) -> _Begun | None:
+        """What is begun of the next request that is more than can be done at once; None if no other comes."""
         intake = self._intake
-        while not intake.held and not intake.is_over:
+        if not intake.held and not intake.is_over:
             if intake.has_begun:
                 self._silence.until = trio.current_time() + self._lane.idle_seconds
-            await self._lane.parking.wait(self._connection.socket, self._come)
-            self._silence.until = math.inf
-            if self._head is not None:
-                head, self._head = self._head, None
-                return head
-            if self._rest is not None:
-                rest, self._rest = self._rest, None
-                if not (rest if isinstance(rest, bool) else await rest):
-                    return None
-                self._in_flight = False
-                if self._connection.draining and not intake.held:
-                    return None
+            await self._lane.parking.wait(self._connection.socket, self._on_readable)
+            if self._begun is not None:
+                begun, self._begun = self._begun, None
+                return begun
         data = await intake.next_head()
-        return self._read(data) if isinstance(data, bytes) else data
+        if data is None:
+            return None
+        self._in_flight = True
+        return self._open(data) if isinstance(data, bytes) else data
 
-    def _come(self) -> bool:
+    def _on_readable(self) -> bool:
         """Something has come for a connection that is parked; whether it stays there. Raises PeerGone."""
         data = self._connection.receive_nowait()
         if data is None:
             return True
-        lone = self._intake.take_in(data)
-        if lone is None:
+        # Whatever it is, it is no silence any more, however late the task gets to it.
+        self._silence.until = math.inf
+        whole = self._intake.take_in(data)
+        if whole is None:
             return False
         self._in_flight = True
-        head = self._read(lone)
-        if isinstance(head, FrontRefusal) or "upgrade" in head.fields:
-            self._head = head
-            return False
-        rest = self._begin(head)
-        if rest is not True:
-            self._rest = rest
+        begun = self._open(whole)
+        if begun is not True:
+            self._begun = begun
             return False
         self._in_flight = False
         self._silence.until = trio.current_time() + self._lane.idle_seconds
         return True
 
-    def _read(self, data: bytes) -> Head | FrontRefusal:
+    def _open(self, data: bytes) -> _Begun:
+        """Begins what a head asks for."""
         head = read_head(data)
         if isinstance(head, FrontRefusal):
             self._wants_no_body = data.startswith(b"HEAD ")
-        return head
+            return head
+        return head if head.asks_for_websocket else self._begin(head)
 
     def _begin(self, head: Head) -> Awaitable[bool] | bool:
-        """Answers a request, as far as that can be done at once: whether another may follow, or what will tell."""
+        """Answers a request, as far as that can be done at once."""
         if head.body_bytes:
             self._intake.begin_body(head)
         path, _, query = head.target.partition("?")
@@ -267,7 +252,7 @@ class _Conversation:
         return False
 
     def _send(self, reply: Reply, head: Head) -> Awaitable[bool] | bool:
-        """Sends a reply, as far as there is room for it: whether another may follow, or what will tell."""
+        """Sends a reply, as far as there is room for it."""
         connection, intake = self._connection, self._intake
         closes = not head.keeps_alive or connection.draining or not intake.body_is_here
         try:

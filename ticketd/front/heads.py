@@ -155,8 +155,8 @@ def _take_apart(data: bytes, method: str) -> Head | FrontRefusal:
     version = _VERSIONS.get(parts[-1])
     if version is None or len(parts) != _REQUEST_LINE_PARTS or parts[0] != method:
         # Nothing stands before the request line, and no second space in it.
-        is_of_another = parts[:1] == [method] and len(parts) == _REQUEST_LINE_PARTS and version is None
-        return FrontRefusal.HTTP_VERSION if is_of_another else FrontRefusal.NOT_HTTP
+        is_in_form = len(parts) == _REQUEST_LINE_PARTS and parts[0] == method and parts[2].startswith("HTTP/")
+        return FrontRefusal.HTTP_VERSION if is_in_form else FrontRefusal.NOT_HTTP
     target = parts[1]
     fields = _fields(lines)
     if fields is None or not _HOST.fullmatch(fields.get("host", _NO_HOST if version == "1.1" else "")):

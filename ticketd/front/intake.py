@@ -23,8 +23,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 class Intake:
     """Reads one connection. ``held``: what came in and belongs to no request yet. ``is_over``: the peer sends no more.
-    ``loss``: how the connection is to be
-    refused after a body was lost, None where the peer is gone."""
+    ``loss``: how the connection is to be refused after a body was lost, None where the peer is gone."""
 
     __slots__ = (
         "_body_until", "_chunks", "_connection", "_head_until", "_is_gone",
@@ -105,10 +104,7 @@ class Intake:
         return None
 
     def begin_body(self, head: Head) -> None:
-        """What follows is the body of this request."""
-        if head.body_bytes == 0:
-            self._left, self._chunks = 0, None
-            return
+        """What follows is the body of this request, which has one."""
         self._left = max(head.body_bytes, 0)
         self._chunks = ChunkedBody() if head.body_bytes == CHUNKED else None
         self._owes_continue = head.waits_for_continue

@@ -1,4 +1,4 @@
-"""Reading and writing a socket without a task switch that is not needed. The front's one file with ``trio.lowlevel``.
+"""Reading and writing a socket without a task switch that is not needed.
 
 Trio's own streams give way to other tasks at each call, which is right for most programs and half the time of a small
 answer. Here a read waits until there is something, and so always gives way; a write gives way only if the socket is
