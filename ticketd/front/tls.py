@@ -19,8 +19,9 @@ import trio
 from ticketd.front.certificates import HTTP2, Certificates
 from ticketd.front.connections import Connection, Lane
 from ticketd.front.faults import PeerGone
-from ticketd.front.sockets import READ_BYTES
 
+_RECORD_BYTES: Final = 16_384
+"""The most that one record of TLS holds (RFC 8446, section 5.1)."""
 _LAST_BYTES_SECONDS: Final = 5.0
 """For what the lane has sent and the peer has not taken, once the lane is done."""
 
@@ -93,7 +94,7 @@ class _Bridge:
     async def _pump_in(self) -> None:
         """What the peer sends, to the lane; its end too. A peer that is gone ends the lane's input as one that ends."""
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
-            while data := await self._tls.receive_some(READ_BYTES):
+            while data := await self._tls.receive_some(_RECORD_BYTES):
                 await self._plain.send_all(data)
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._plain.send_eof()
@@ -101,5 +102,5 @@ class _Bridge:
     async def _pump_out(self) -> None:
         """What the lane sends, to the peer, until the lane closes."""
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
-            while data := await self._plain.receive_some(READ_BYTES):
+            while data := await self._plain.receive_some(_RECORD_BYTES):
                 await self._tls.send_all(data)
