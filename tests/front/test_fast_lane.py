@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 from collections.abc import Awaitable
 
 import msgspec
@@ -17,6 +18,7 @@ from tests.front.raw_http import GET, LARGE, LIMITS, App, RawClient, RunningFron
 from ticketd.errors import Refusal
 from ticketd.front.connections import LINGER_SECONDS, Connection
 from ticketd.front.idle import IdleWatch, Silence
+from ticketd.front.parking import Parking
 
 TIMED = msgspec.structs.replace(
     LIMITS,
@@ -32,6 +34,7 @@ REPLIES = {
     "/hot/gone": Reply(status=204, content_type=""),
     "/hot/same": Reply(status=304, content_type="", headers=(("ETag", '"1"'),)),
     "/hot/large": Reply(status=200, body=bytes(LARGE)),
+    "/hot/page": Reply(status=200, body=bytes(100_000)),
     "/hot/unsafe": Reply(status=200, headers=(("Location", "/\r\nSet-Cookie: a=b"),)),
 }
 
@@ -400,6 +403,23 @@ class TestEnds:
 
 class TestStopping:
     """The daemon's end in each phase of a hot request."""
+
+    async def test_an_answer_that_is_on_its_way_arrives_though_more_was_asked_for(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What comes in unread when the socket is closed would have the kernel throw away what is not taken yet."""
+        async with serving(stage.app, direct=stage.hot) as served:
+            slow = await served.connect()
+            slow.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+            await slow.send(get("/hot/page"))
+            await wait_all_tasks_blocked()
+            # Others are served first, until the daemon stops.
+            monkeypatch.setattr(Parking, "_serve", lambda self, number: None)
+            await slow.send(HOT_GET)
+            served.stop.set()
+            assert (await slow.read_answer()).body == REPLIES["/hot/page"].body
+            await slow.read_rest()
+            await served.ended.wait()
 
     async def test_a_connection_that_was_answered_is_not_waited_for(self, stage: Stage) -> None:
         async with serving(stage.app, direct=stage.hot) as served:

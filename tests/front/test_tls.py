@@ -29,6 +29,7 @@ from tests.front.raw_http import (
     PATIENCE_SECONDS,
     SHORT_SECONDS,
     App,
+    RawClient,
     RunningFront,
     serving,
 )
@@ -136,6 +137,23 @@ async def test_a_large_answer_arrives_whole_before_the_end(authority: Authority)
         stream = await connect_tls(authority, served, HTTP11)
         await stream.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert len(await read_to_the_end(stream)) > 16_000_000
+
+
+async def test_who_goes_away_in_the_middle_of_an_answer_is_not_waited_for(authority: Authority) -> None:
+    async with serving_tls(authority, App()) as served:
+        before = trio.lowlevel.current_statistics().tasks_living
+        streams = [await connect_tls(authority, served, HTTP11) for _ in range(3)]
+        for stream in streams:
+            await stream.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            await stream.receive_some(1000)
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living > before
+        for stream in streams:
+            RawClient(stream.transport_stream).reset()
+        # Far less than the time that a slow reader has.
+        with trio.fail_after(PATIENCE_SECONDS / 4):
+            while trio.lowlevel.current_statistics().tasks_living > before:  # noqa: ASYNC110 -- nobody tells of tasks
+                await trio.sleep(0.01)
 
 
 class TestWebSockets:

@@ -24,6 +24,8 @@ from ticketd.front.sockets import (
     heed_cancellation,
     read_nowait,
     send_nowait,
+    unread_bytes,
+    untaken_bytes,
     wait_for_bytes,
     wait_for_room,
 )
@@ -155,6 +157,15 @@ class Connection:
             while sent < len(view):
                 await wait_for_room(self.socket)
                 sent += send_nowait(self.socket, view[sent:])
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the peer has taken all that it was sent, and all that it has sent was read. Closing at once before
+        that may reset the connection, and cost the peer an answer that is still on its way."""
+        try:
+            return not untaken_bytes(self.socket) and not unread_bytes(self.socket)
+        except OSError:
+            return True
 
     async def close(self, *, linger: bool) -> None:
         """Closes the socket; a second call does nothing.

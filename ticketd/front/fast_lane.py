@@ -119,6 +119,8 @@ class _Conversation:
                 return None
             with self._scope:
                 return await self._serve()
+            # Ended while nothing was in flight: by its silence, or by the daemon's end.
+            await connection.close(linger=not connection.is_settled)
         except PeerGone:
             pass
         finally:

@@ -91,6 +91,12 @@ def untaken_bytes(sock: socket.socket) -> int:
     return int(found)
 
 
+def unread_bytes(sock: socket.socket) -> int:
+    """What has come in and was not read. Raises OSError."""
+    (found,) = struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))
+    return int(found)
+
+
 def set_low_water(sock: socket.socket, count: int) -> None:
     """How much that is not sent yet the kernel takes before the socket counts as full."""
     with contextlib.suppress(OSError):  # A Unix socket has none, nor such a deep buffer.

@@ -100,7 +100,10 @@ class _Bridge:
             await self._plain.send_eof()
 
     async def _pump_out(self) -> None:
-        """What the lane sends, to the peer, until the lane closes."""
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+        """What the lane sends, to the peer, until the lane closes, or the peer takes no more."""
+        try:
             while data := await self._plain.receive_some(_RECORD_BYTES):
                 await self._tls.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+            # The lane must not wait for one who is gone.
+            await trio.aclose_forcefully(self._plain)
