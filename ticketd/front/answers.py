@@ -36,10 +36,6 @@ class _Date:
 _date: Final = _Date()
 
 
-_LINE: Final = "%s: %s\r\n".__mod__
-"""A name and its value as a line."""
-
-
 class UnsafeHeader(ValueError):
     """A header would have ended its line: whoever made it must not have put a stranger's words in."""
 
@@ -54,7 +50,7 @@ def reply_head(reply: Reply, *, closes: bool) -> bytes:
 
     Raises UnsafeHeader.
     """
-    text = "".join(map(_LINE, reply.headers))
+    text = "\r\n".join([*map(": ".join, reply.headers), ""])
     lines = len(reply.headers)
     if reply.status not in BODILESS:
         if reply.content_type:
