@@ -15,8 +15,8 @@ YOUNG_OBJECTS: Final = 10_000
 crowd of requests would be looked through while it is answered."""
 _YOUNG_ROUNDS: Final = 10
 _MIDDLE_ROUNDS: Final = 10
-"""Those that were alive when they were looked at wait for so many rounds. With a hundred, a daemon grew by 2 MiB a
-minute for as long as connections came and went."""
+"""Those that were alive when they were looked at wait for so many rounds. With a hundred, a daemon grew by about a
+MiB a minute for as long as connections came and went."""
 
 
 def spare_what_stays() -> None:
