@@ -112,7 +112,7 @@ def be_neighbour(target: Target) -> None:
             began = time.perf_counter()
             ask(sock, target.event)
             waits.append(round((time.perf_counter() - began) * 1000, 3))
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)  # the pace of this client
             with contextlib.suppress(BlockingIOError):
                 if not os.read(0, 1):
                     break
@@ -213,6 +213,7 @@ def main() -> None:
                 f"{'attack':<32} {'took':>9} {'memory':>11} {'p50':>8} {'p99':>8} {'most':>8}    {'asked':>7}"
             )
             measured = Measured(daemon, target, resident_bytes(daemon))
+            # What is measured is that nothing happens, for as long as this.
             measured.attack("none, for comparison", lambda: time.sleep(5))
             for name, attack in QUICK.items():
                 measured.attack(name, partial(trio.run, attack, target, counts[name]))

@@ -81,7 +81,7 @@ def wait_for(what: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while not what():
         assert time.monotonic() < end
-        time.sleep(0.1)
+        time.sleep(0.1)  # a poll of another process, with an end
 
 
 def wait_for_log(daemon: DaemonProcess, text: str, times: int = 1) -> None:

@@ -71,7 +71,7 @@ def await_descriptors(daemon: DaemonProcess, most: int) -> None:
     end = time.monotonic() + END_SECONDS
     while (found := open_descriptors(daemon)) > most:
         assert time.monotonic() < end, f"{found} descriptors are open, {most} were"
-        time.sleep(0.05)
+        time.sleep(0.05)  # a poll of another process, with an end
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -117,7 +117,7 @@ def wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> Non
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            time.sleep(0.05)
+            time.sleep(0.05)  # a poll: no port tells when it opens
         else:
             return
     raise BenchmarkFailed(f"a server did not start:\n{log.read_text(errors='replace')[-3000:]}")

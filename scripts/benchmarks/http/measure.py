@@ -133,7 +133,7 @@ def _seats_fault(calls: Calls, server: Server, reservations: int) -> tuple[str, 
             return ()
         if time.monotonic() > until:
             return (f"{reservations} answers told of a reservation, and {gone} seats are gone",)
-        time.sleep(0.1)
+        time.sleep(0.1)  # a poll: the counts that are asked for may be a little old
 
 
 def prepare_load(  # noqa: PLR0913, PLR0917  # what, of whom, where and how much

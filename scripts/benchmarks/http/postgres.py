@@ -72,7 +72,7 @@ def running_cluster(folder: Path, core: int, log: Path) -> Iterator[tuple[str, i
         while subprocess.run(ready, check=False).returncode:
             if process.poll() is not None or time.monotonic() > until:
                 raise BenchmarkFailed(f"PostgreSQL did not start:\n{log.read_text(errors='replace')[-3000:]}")
-            time.sleep(0.05)
+            time.sleep(0.05)  # a poll: pg_isready tells how it is, not when that changes
         yield dsn, process.pid
 
 

@@ -27,7 +27,7 @@ PLANTS: Final[dict[str, Plant]] = {
         file="ticketd/views/positions.py",
         right='        waiting = array("Q", seqs)\n',
         wrong='        waiting = array("Q", list(seqs)[1:])\n',
-        # The view of positions refuses the first change that does not fit it, and the daemon stops.
+        # A number of the view goes below zero when changes are told to it, and the daemon stops.
         told="STORAGE_UNAVAILABLE",
         rung="kills",
         seconds=14,
