@@ -141,6 +141,8 @@ async def test_a_large_answer_arrives_whole_before_the_end(authority: Authority)
 
 async def test_who_goes_away_in_the_middle_of_an_answer_is_not_waited_for(authority: Authority) -> None:
     async with serving_tls(authority, App()) as served:
+        # What the front starts beside its doors counts as there before.
+        await wait_all_tasks_blocked()
         before = trio.lowlevel.current_statistics().tasks_living
         streams = [await connect_tls(authority, served, HTTP11) for _ in range(3)]
         for stream in streams:
