@@ -23,11 +23,20 @@ PLANTS: Final[dict[str, Plant]] = {
         rung="kills",
         seconds=14,
     ),
+    "after a restart one who is gone is counted still": Plant(
+        file="ticketd/views/positions.py",
+        right='        waiting = array("Q", seqs)\n',
+        wrong='        waiting = array("Q", [*(one - 1 for one in (seqs := list(seqs))[:1]), *seqs])\n',
+        told="position",
+        rung="kills",
+        seconds=14,
+    ),
     "after a restart the first in line is not counted": Plant(
         file="ticketd/views/positions.py",
         right='        waiting = array("Q", seqs)\n',
         wrong='        waiting = array("Q", list(seqs)[1:])\n',
-        # A number of the view goes below zero when changes are told to it, and the daemon stops.
+        # As soon as the first is let in the line would count below nobody, and the daemon stops instead: most often
+        # before anybody has asked for a place.
         told="STORAGE_UNAVAILABLE",
         rung="kills",
         seconds=14,
