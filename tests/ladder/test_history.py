@@ -164,6 +164,13 @@ def test_one_key_has_one_answer() -> None:
     assert len(list(check_repetitions([once, anew]))) == 1
 
 
+@pytest.mark.parametrize(("status", "is_kept"), [(428, True), (429, False), (430, True)])
+def test_a_refusal_for_now_may_be_given_again_under_one_key(status: int, is_kept: bool) -> None:
+    refusal = {"error": {"code": "SOME_CODE"}}
+    refused = [asked(number, "pay", refusal, key="key", status=status) for number in (1, 2)]
+    assert bool(list(check_repetitions(refused))) == is_kept
+
+
 def test_too_few_answers_prove_nothing() -> None:
     enough = Counter(dict.fromkeys(KINDS, FEWEST_OF_A_KIND)) + Counter(status=FEWEST_OPERATIONS)
     assert too_few(enough) is None

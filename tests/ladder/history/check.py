@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from storage.engine import Change
 from storage.schema.events import EntryMoved, OrderMoved, SeatsMoved
@@ -103,8 +104,8 @@ def check_repetitions(operations: Iterable[Operation]) -> Iterator[str]:
         if operation.replayed:
             replays.append(operation)
             continue
-        if operation.code.startswith("IDEMPOTENCY_KEY"):
-            continue
+        if operation.code.startswith("IDEMPOTENCY_KEY") or operation.status == HTTPStatus.TOO_MANY_REQUESTS:
+            continue  # such an answer is not kept: whoever asks again may be let through
         if (other := first.setdefault(operation.key, operation)) is not operation:
             yield f"one key is answered twice anew: {other.told()} and {operation.told()}"
     for operation in replays:

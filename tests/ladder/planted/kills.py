@@ -26,7 +26,7 @@ PLANTS: Final[dict[str, Plant]] = {
     "after a restart one who is gone is counted still": Plant(
         file="ticketd/views/positions.py",
         right='        waiting = array("Q", seqs)\n',
-        wrong='        waiting = array("Q", [*(one - 1 for one in (seqs := list(seqs))[:1]), *seqs])\n',
+        wrong='        waiting = array("Q", [0, *seqs])\n',
         told="position",
         rung="kills",
         seconds=14,
