@@ -414,7 +414,7 @@ class TestStopping:
             await slow.send(get("/hot/page"))
             await wait_all_tasks_blocked()
             # Others are served first, until the daemon stops.
-            monkeypatch.setattr(Parking, "_serve", lambda self, number: None)
+            monkeypatch.setattr(Parking, "_take_turn", lambda self, numbers: None)
             await slow.send(HOT_GET)
             served.stop.set()
             assert (await slow.read_answer()).body == REPLIES["/hot/page"].body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -101,6 +101,92 @@ async def test_a_fault_is_the_own_tasks_alone(pairs: list[Pair]) -> None:
         assert [pair.read for pair in pairs] == [[b"x"]] * 3
         assert len(parking) == 2
         nursery.cancel_scope.cancel()
+
+
+class TestTheEndOfATurn:
+    async def come_together(
+        self, pairs: list[Pair], told: list[str], **finishes: Callable[[], bool]
+    ) -> list[str]:
+        """Parks at three sockets, to which something then comes in one turn; what became of the tasks. ``finishes``,
+        by ``first``, ``second`` and ``third``, are left for the end of the turn."""
+        became: list[str] = []
+
+        def look(name: str, pair: Pair) -> bool | Callable[[], bool]:
+            pair.come()
+            told.append(f"look {name}")
+            return finishes[name]
+
+        async def park(parking: Parking, name: str, pair: Pair) -> None:
+            try:
+                await parking.wait(pair.ours, lambda: look(name, pair))
+                became.append(f"{name} goes on")
+            except ValueError as fault:
+                became.append(f"{name}: {fault}")
+
+        async with running() as parking, trio.open_nursery() as nursery:
+            for name, pair in zip(("first", "second", "third"), pairs, strict=True):
+                nursery.start_soon(park, parking, name, pair)
+            await wait_all_tasks_blocked()
+            for pair in pairs:
+                pair.peer.send(b"x")
+            await wait_all_tasks_blocked()
+            became.append(f"{len(parking)} parked")
+            nursery.cancel_scope.cancel()
+        return became
+
+    async def test_what_is_left_for_it_follows_all_that_came(self, pairs: list[Pair]) -> None:
+        told: list[str] = []
+
+        def finish(name: str, *, stays: bool) -> bool:
+            told.append(f"finish {name}")
+            return stays
+
+        became = await self.come_together(
+            pairs,
+            told,
+            first=lambda: finish("first", stays=True),
+            second=lambda: finish("second", stays=False),
+            third=lambda: finish("third", stays=True),
+        )
+        assert sorted(told[:3]) == ["look first", "look second", "look third"]
+        assert sorted(told[3:]) == ["finish first", "finish second", "finish third"]
+        assert sorted(became) == ["2 parked", "second goes on"]
+
+    async def test_a_fault_at_it_is_the_own_tasks_alone(self, pairs: list[Pair]) -> None:
+        def fail() -> bool:
+            raise ValueError("bad")
+
+        became = await self.come_together(pairs, [], first=lambda: True, second=fail, third=lambda: True)
+        assert sorted(became) == ["2 parked", "second: bad"]
+
+    async def test_who_is_cancelled_before_it_is_left_alone(self, pairs: list[Pair]) -> None:
+        finished: list[str] = []
+
+        def finish(name: str) -> bool:
+            finished.append(name)
+            scopes["second" if name == "first" else "first"].cancel()
+            return True
+
+        scopes: dict[str, trio.CancelScope] = {}
+
+        async def park(parking: Parking, name: str, pair: Pair) -> None:
+            def look() -> Callable[[], bool]:
+                pair.come()
+                return lambda: finish(name)
+
+            with trio.CancelScope() as scopes[name]:
+                await parking.wait(pair.ours, look)
+
+        async with running() as parking, trio.open_nursery() as nursery:
+            for name, pair in zip(("first", "second"), pairs, strict=False):
+                nursery.start_soon(park, parking, name, pair)
+            await wait_all_tasks_blocked()
+            for pair in pairs[:2]:
+                pair.peer.send(b"x")
+            await wait_all_tasks_blocked()
+            assert len(finished) == 1
+            assert len(parking) == 1
+            nursery.cancel_scope.cancel()
 
 
 async def test_who_is_cancelled_is_not_served(pairs: list[Pair]) -> None:

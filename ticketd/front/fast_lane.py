@@ -4,7 +4,8 @@
                           └ no ── the ASGI app; the connection comes back after its answer
 
 Between its requests a connection is parked, and its task sleeps. What comes then is begun where it is found
-(``_Conversation._on_readable``); if that is all there is to do, the connection stays parked, else its task goes on.
+(``_Conversation._on_readable``), and sent at the end of that turn (``_Conversation._on_turn_over``); if that is all
+there is to do, the connection stays parked, else its task goes on.
 
 What is true here: both ways judge and answer by the same endpoints, so the bytes are the same; a request that cannot be
 read is refused in the API's form and ends the connection; a request for a WebSocket leaves, with what came in behind
@@ -18,6 +19,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Final, Protocol
 from urllib.parse import unquote
 
+import msgspec
 import trio
 from hypercorn.typing import ASGIFramework
 
@@ -31,7 +33,7 @@ from ticketd.front.heads import Head, read_head
 from ticketd.front.idle import IdleWatch
 from ticketd.front.intake import Intake
 from ticketd.front.limits import FrontLimits
-from ticketd.front.parking import Parking
+from ticketd.front.parking import Finish, Parking
 from ticketd.front.refusals import FrontRefusal, refusal_bytes
 from ticketd.front.upgrade import UpgradeHead
 from ticketd.front.websocket_lane import WebSocketLane
@@ -85,16 +87,26 @@ class FastLane:
             await websocket
 
 
-_Begun = FrontRefusal | Head | Awaitable[bool] | bool
-"""How the connection is to be refused; the opening of a WebSocket; or an answer: whether another request may follow it,
-or what will tell once it is sent."""
+class _Answer(msgspec.Struct, frozen=True, gc=False):
+    """An answer as bytes, to be sent one after the other. ``closes``: no other request may follow it."""
+
+    first: bytes
+    rest: bytes
+    closes: bool
+
+
+_Begun = FrontRefusal | Head | _Answer | Awaitable[bool]
+"""How the connection is to be refused; the opening of a WebSocket; an answer; or what makes and sends one, and tells
+whether another request may follow it."""
+_Sent = Awaitable[bool] | bool
+"""Whether another request may follow what was sent; or what sends the rest, and then tells."""
 
 
 class _Conversation:
     """One connection: its requests one after the other."""
 
     __slots__ = (
-        "_begun", "_connection", "_in_flight", "_intake", "_is_over",
+        "_answer", "_begun", "_connection", "_in_flight", "_intake", "_is_over",
         "_lane", "_scope", "_silence", "_wants_no_body",
     )  # fmt: skip
 
@@ -106,8 +118,10 @@ class _Conversation:
         self._in_flight = False
         self._is_over = False
         self._wants_no_body = False
-        self._begun: _Begun | None = None
+        self._begun: _Begun | _Sent | None = None
         """What was begun while the connection was parked, for its task to go on with."""
+        self._answer: _Answer | None = None
+        """What is to be sent at the end of this turn."""
         self._silence = lane.watch.watch(connection.limits.header_timeout_seconds, self._end)
 
     async def run(self) -> UpgradeHead | None:
@@ -148,7 +162,8 @@ class _Conversation:
                 refusal = FrontRefusal.NO_WEBSOCKET if isinstance(begun, Head) else begun
                 await connection.send(refusal_bytes(refusal, with_body=not self._wants_no_body))
                 break
-            if not (begun if isinstance(begun, bool) else await begun):
+            sent = self._send(begun) if isinstance(begun, _Answer) else begun
+            if not (sent if isinstance(sent, bool) else await sent):
                 break
             self._in_flight = False
             if connection.draining and not intake.held:
@@ -159,7 +174,7 @@ class _Conversation:
         await connection.close(linger=not self._is_over)
         return None
 
-    async def _next(self) -> _Begun | None:
+    async def _next(self) -> _Begun | _Sent | None:
         """What is begun of the next request that is more than can be done at once; None if no other comes."""
         intake = self._intake
         if not intake.held and not intake.is_over:
@@ -175,7 +190,7 @@ class _Conversation:
         self._in_flight = True
         return self._open(data) if isinstance(data, bytes) else data
 
-    def _on_readable(self) -> bool:
+    def _on_readable(self) -> bool | Finish:
         """Something has come for a connection that is parked; whether it stays there. Raises PeerGone."""
         data = self._connection.receive_nowait()
         if data is None:
@@ -187,8 +202,18 @@ class _Conversation:
             return False
         self._in_flight = True
         begun = self._open(whole)
-        if begun is not True:
-            self._begun = begun
+        if isinstance(begun, _Answer):
+            self._answer = begun
+            return self._on_turn_over
+        self._begun = begun
+        return False
+
+    def _on_turn_over(self) -> bool:
+        """Sends the answer; whether the connection stays parked. Raises PeerGone."""
+        answer, self._answer = self._answer, None
+        sent = answer is None or self._send(answer)
+        if sent is not True:
+            self._begun = sent
             return False
         self._in_flight = False
         self._silence.until = trio.current_time() + self._lane.idle_seconds
@@ -202,8 +227,8 @@ class _Conversation:
             return head
         return head if head.asks_for_websocket else self._begin(head)
 
-    def _begin(self, head: Head) -> Awaitable[bool] | bool:
-        """Answers a request, as far as that can be done at once."""
+    def _begin(self, head: Head) -> _Answer | Awaitable[bool]:
+        """Answers a request, or begins to."""
         if head.body_bytes:
             self._intake.begin_body(head)
         path, _, query = head.target.partition("?")
@@ -226,15 +251,16 @@ class _Conversation:
             reply = answerer(request)
         except Exception as fault:
             return self._answer_for(fault, head)
-        return self._send(reply, head) if isinstance(reply, Reply) else self._answer_later(reply, head)
+        return self._form(reply, head) if isinstance(reply, Reply) else self._answer_later(reply, head)
 
     async def _answer_later(self, answering: Awaitable[Reply], head: Head) -> bool:
         try:
             reply = await answering
         except Exception as fault:
             return await self._answer_for(fault, head)
-        may_follow = self._send(reply, head)
-        return may_follow if isinstance(may_follow, bool) else await may_follow
+        formed = self._form(reply, head)
+        sent = self._send(formed) if isinstance(formed, _Answer) else formed
+        return sent if isinstance(sent, bool) else await sent
 
     async def _answer_by_app(self, head: Head) -> bool:
         exchange = AppExchange(self._connection, self._intake, head)
@@ -253,24 +279,27 @@ class _Conversation:
             await self._connection.send(refusal_bytes(refusal, with_body=head.method != "HEAD"))
         return False
 
-    def _send(self, reply: Reply, head: Head) -> Awaitable[bool] | bool:
-        """Sends a reply, as far as there is room for it."""
-        connection, intake = self._connection, self._intake
-        closes = not head.keeps_alive or connection.draining or not intake.body_is_here
+    def _form(self, reply: Reply, head: Head) -> _Answer | Awaitable[bool]:
+        """A reply as it goes on the wire."""
+        closes = not head.keeps_alive or self._connection.draining or not self._intake.body_is_here
         try:
             first = reply_head(reply, closes=closes)
         except UnsafeHeader as fault:
             return self._answer_for(fault, head)
         body = reply.body if head.method != "HEAD" else b""
         if len(body) < _LARGE_BODY_BYTES:
-            first += body
-            body = b""
+            return _Answer(first + body, b"", closes)
+        return _Answer(first, body, closes)
+
+    def _send(self, answer: _Answer) -> _Sent:
+        """Sends an answer, as far as there is room for it."""
+        connection, first, rest = self._connection, answer.first, answer.rest
         if (sent := connection.send_nowait(first)) < len(first):
-            return self._send_rest((memoryview(first)[sent:], body), closes=closes)
-        if body and (sent := connection.send_nowait(body)) < len(body):
-            return self._send_rest((memoryview(body)[sent:],), closes=closes)
-        intake.skip_body()
-        return not closes
+            return self._send_rest((memoryview(first)[sent:], rest), closes=answer.closes)
+        if rest and (sent := connection.send_nowait(rest)) < len(rest):
+            return self._send_rest((memoryview(rest)[sent:],), closes=answer.closes)
+        self._intake.skip_body()
+        return not answer.closes
 
     async def _send_rest(self, pieces: Iterable[bytes | memoryview], *, closes: bool) -> bool:
         for piece in pieces:

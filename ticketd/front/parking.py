@@ -4,6 +4,10 @@ Most of what a busy front does beside answering is going from task to task. So a
 here: its task sleeps, and what comes for it is looked at where it is found to have come. What can be answered there and
 then is, one connection after the other; for anything else the task is woken, and does it as if it had waited by itself.
 
+A turn of the loop has two halves: all that has come is looked at, then all that is to be sent is sent. A peer on the
+same machine, such as a proxy, sleeps between its answers if they come one by one, and to wake it costs more than to
+send; while it is busy with the first of many, the others wake nobody.
+
 What is true here: a task that parks is woken once, or cancelled; what its ``on_readable`` raises is raised in it, and
 in nobody else; no turn of the loop serves more than ``MOST_A_TURN`` connections before all other tasks have theirs. A
 socket is not closed while its task is parked.
@@ -13,7 +17,7 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import outcome
@@ -21,11 +25,16 @@ import trio
 
 MOST_A_TURN: Final = 64
 
+Finish = Callable[[], bool]
+"""What is left for the end of a turn; tells whether the task stays parked."""
+OnReadable = Callable[[], "bool | Finish"]
+"""Looks at what has come; tells whether the task stays parked, or leaves that to the end of the turn."""
+
 
 class _Parked:
     __slots__ = ("on_readable", "task")
 
-    def __init__(self, task: trio.lowlevel.Task, on_readable: Callable[[], bool]) -> None:
+    def __init__(self, task: trio.lowlevel.Task, on_readable: OnReadable) -> None:
         self.task = task
         self.on_readable = on_readable
 
@@ -46,28 +55,43 @@ class Parking:
         """Serves and wakes, for ever."""
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
-            for number, _ in self._epoll.poll(0, MOST_A_TURN):
-                self._serve(number)
+            self._take_turn([number for number, _ in self._epoll.poll(0, MOST_A_TURN)])
 
-    def _serve(self, number: int) -> None:
-        parked = self._parked.get(number)
-        if parked is None:
-            return  # It left in this very turn.
+    def _take_turn(self, numbers: Iterable[int]) -> None:
+        left: list[tuple[int, _Parked, Finish]] = []
+        for number in numbers:
+            parked = self._parked.get(number)
+            if parked is not None:
+                stays = self._serve(number, parked, parked.on_readable)
+                if not isinstance(stays, bool):
+                    left.append((number, parked, stays))
+        for number, parked, finish in left:
+            self._serve(number, parked, finish)
+
+    def _serve(self, number: int, parked: _Parked, look: OnReadable) -> bool | Finish:
+        """Calls one of the two, and wakes the task if it does not stay. What is left for the end of the turn is given
+        back."""
+        if self._parked.get(number) is not parked:
+            return False  # It was cancelled in this very turn.
         try:
-            if not parked.on_readable():
-                self._wake(number, parked, outcome.Value(None))
+            stays = look()
         except Exception as fault:
             # Kept by nothing here: the fault's traceback holds this frame.
             self._wake(number, parked, outcome.Error(fault))
+            return False
+        if stays is False:
+            self._wake(number, parked, outcome.Value(None))
+        return stays
 
     def _wake(self, number: int, parked: _Parked, result: outcome.Outcome[None]) -> None:
         if self._parked.get(number) is parked:  # What it did may have cancelled it.
             self._leave(number)
             trio.lowlevel.reschedule(parked.task, result)
 
-    async def wait(self, sock: socket.socket, on_readable: Callable[[], bool]) -> None:
+    async def wait(self, sock: socket.socket, on_readable: OnReadable) -> None:
         """Parks this task. ``on_readable`` is called whenever something is there to be read, if only the end, and tells
-        whether the task stays parked. Raises what it raises; ValueError if the socket is closed."""
+        whether the task stays parked; what it leaves is called at the end of the same turn, and tells it then. Raises
+        what these raise; ValueError if the socket is closed."""
         number = sock.fileno()
         self._epoll.register(number, select.EPOLLIN)
         self._parked[number] = _Parked(trio.lowlevel.current_task(), on_readable)
