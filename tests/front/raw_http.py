@@ -194,10 +194,17 @@ class App:
                 self.entered.set()
                 await self.gate.wait()
                 await answer(send, b"open")
+            case "/watched":
+                # As frameworks do: whether the client has gone away is watched beside.
+                self.entered.set()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(watch, receive)
+                    await self.gate.wait()
+                    await answer(send, b"open")
+                    nursery.cancel_scope.cancel()
             case "/until-told":
                 self.entered.set()
-                while (await receive())["type"] != "http.disconnect":
-                    pass
+                await watch(receive)
             case "/endless":
                 self.entered.set()
                 await answer_without_end(send)
@@ -211,6 +218,11 @@ class App:
                 pass
             case _:
                 await answer(send, b"hello")
+
+
+async def watch(receive: ASGIReceiveCallable) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def describe(scope: Scope) -> bytes:

@@ -18,7 +18,7 @@ from tests.front.raw_http import GET, LARGE, LIMITS, App, RawClient, RunningFron
 from ticketd.errors import Refusal
 from ticketd.front.connections import LINGER_SECONDS, Connection
 from ticketd.front.idle import IdleWatch, Silence
-from ticketd.front.parking import Parking
+from ticketd.front.parking import Finish, OnReadable, Parking
 
 TIMED = msgspec.structs.replace(
     LIMITS,
@@ -293,6 +293,20 @@ class TestEnds:
         found = await stage.exchange(sent, ends=True)
         assert [int(part[:3]) for part in found.split(b"HTTP/1.1 ")[1:]] == statuses
 
+    async def test_what_was_asked_before_it_is_answered(self, stage: Stage) -> None:
+        """The end has come in already when the last request is begun."""
+        async with serving(stage.app, direct=stage.hot) as served:
+            client = await served.connect()
+            await client.send(get("/watched"))
+            await stage.app.entered.wait()
+            await client.send(HOT_GET)
+            await client.stream.send_eof()
+            await wait_all_tasks_blocked()
+            stage.app.gate.set()
+            found = await client.read_rest()
+        assert found.count(b"HTTP/1.1 200 OK") == 2
+        assert found.endswith(b"hot")
+
     @pytest.mark.parametrize(
         "sent",
         [
@@ -385,7 +399,7 @@ class TestEnds:
             await served.assert_alive()
             await wait_all_tasks_blocked()
             gc.collect()
-            before = count_connections()
+            before = len(connections())
             gc.disable()
             try:
                 for _ in range(5):
@@ -396,7 +410,7 @@ class TestEnds:
                     client.reset()
                     await wait_all_tasks_blocked()
                 stage.hot.asked.clear()
-                assert count_connections() - before == 0
+                assert len(connections()) - before == 0
             finally:
                 gc.enable()
 
@@ -446,6 +460,27 @@ class TestStopping:
             assert (found.body, found.headers["connection"]) == (b"hot", "close")
             assert await client.read_rest() == b""
             await served.ended.wait()
+
+    async def test_an_answer_that_is_still_to_be_sent_is_the_last_one(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was made before the end, and leaves at the end of the same turn."""
+
+        async def stop_and_wait(
+            self: Parking, sock: socket.socket, on_readable: OnReadable, finish: Finish | None = None
+        ) -> None:
+            if finish is not None:
+                for connection in connections():
+                    connection.drain()
+            await wait(self, sock, on_readable, finish)
+
+        wait = Parking.wait
+        monkeypatch.setattr(Parking, "wait", stop_and_wait)
+        async with serving(stage.app, direct=stage.hot) as served:
+            client = await self.begin(served, get("/hot/gate"))
+            stage.hot.gate.set()
+            assert (await client.read_answer()).body == b"hot"
+            assert await client.read_rest() == b""
 
     async def test_a_body_half_sent_may_still_be_sent(self, stage: Stage) -> None:
         async with serving(stage.app, direct=stage.hot) as served:
@@ -558,9 +593,9 @@ async def test_nothing_is_left_of_any_connection(stage: Stage) -> None:
             assert counted() == before
 
 
-def count_connections() -> int:
+def connections() -> list[Connection]:
     """Those that the process still knows, waiting for the collector or not."""
-    return sum(isinstance(one, Connection) for one in gc.get_objects())
+    return [one for one in gc.get_objects() if isinstance(one, Connection)]
 
 
 def counted() -> tuple[int, int]:

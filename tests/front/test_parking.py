@@ -189,6 +189,60 @@ class TestTheEndOfATurn:
             nursery.cancel_scope.cancel()
 
 
+class TestWhatTasksLeave:
+    """What a task that parks leaves for the end of the turn that it parks in."""
+
+    async def test_it_follows_all_who_could_run(self, pairs: list[Pair]) -> None:
+        told: list[str] = []
+        woken: list[int] = []
+
+        def finish(number: int) -> bool:
+            told.append("finish")
+            return number != 1
+
+        async def park(parking: Parking, number: int) -> None:
+            told.append("run")
+            await parking.wait(pairs[number].ours, pairs[number].come, lambda: finish(number))
+            woken.append(number)
+
+        async with running() as parking:
+            await wait_all_tasks_blocked()
+            async with trio.open_nursery() as nursery:
+                for number in range(3):
+                    nursery.start_soon(park, parking, number)
+                await wait_all_tasks_blocked()
+                assert told == ["run"] * 3 + ["finish"] * 3
+                assert (woken, len(parking)) == ([1], 2)
+                nursery.cancel_scope.cancel()
+
+    async def test_it_comes_before_what_has_come_meanwhile(self, pairs: list[Pair]) -> None:
+        told: list[str] = []
+
+        def finish() -> bool:
+            assert pairs[0].read == []
+            told.append("finish")
+            return True
+
+        parking = Parking()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(parking.wait, pairs[0].ours, pairs[0].come, finish)
+            await wait_all_tasks_blocked()
+            pairs[0].peer.send(b"x")
+            parking._take_turn([pairs[0].ours.fileno()])
+            assert (told, pairs[0].read) == (["finish"], [b"x"])
+            nursery.cancel_scope.cancel()
+
+    async def test_it_is_forgotten_with_a_task_that_is_cancelled(self, pairs: list[Pair]) -> None:
+        def finish() -> bool:
+            raise AssertionError("its task is gone")
+
+        parking = Parking()
+        with trio.move_on_after(0):
+            await parking.wait(pairs[0].ours, pairs[0].come, finish)
+        parking._end_turn()
+        assert len(parking) == 0
+
+
 async def test_who_is_cancelled_is_not_served(pairs: list[Pair]) -> None:
     async with running() as parking:
         with trio.move_on_after(0) as scope:

@@ -95,11 +95,10 @@ class _Answer(msgspec.Struct, frozen=True, gc=False):
     closes: bool
 
 
-_Begun = FrontRefusal | Head | _Answer | Awaitable[bool]
-"""How the connection is to be refused; the opening of a WebSocket; an answer; or what makes and sends one, and tells
-whether another request may follow it."""
-_Sent = Awaitable[bool] | bool
-"""Whether another request may follow what was sent; or what sends the rest, and then tells."""
+_Given = _Answer | bool
+"""An answer; or, where one was sent, whether another request may follow it."""
+_Begun = FrontRefusal | Head | _Given | Awaitable[_Given]
+"""How the connection is to be refused; the opening of a WebSocket; an answer, or what makes and perhaps sends one."""
 
 
 class _Conversation:
@@ -118,7 +117,7 @@ class _Conversation:
         self._in_flight = False
         self._is_over = False
         self._wants_no_body = False
-        self._begun: _Begun | _Sent | None = None
+        self._begun: _Begun | None = None
         """What was begun while the connection was parked, for its task to go on with."""
         self._answer: _Answer | None = None
         """What is to be sent at the end of this turn."""
@@ -162,25 +161,43 @@ class _Conversation:
                 refusal = FrontRefusal.NO_WEBSOCKET if isinstance(begun, Head) else begun
                 await connection.send(refusal_bytes(refusal, with_body=not self._wants_no_body))
                 break
-            sent = self._send(begun) if isinstance(begun, _Answer) else begun
-            if not (sent if isinstance(sent, bool) else await sent):
+            given = begun if isinstance(begun, (_Answer, bool)) else await begun
+            answered += 1
+            if isinstance(given, _Answer):
+                if self._leaves(given):
+                    continue
+                sent = self._send(given)
+                given = sent if isinstance(sent, bool) else await sent
+            if not given:
                 break
             self._in_flight = False
             if connection.draining and not intake.held:
                 break
-            answered += 1
             if intake.held and answered % _ANSWERS_A_TURN == 0:
                 await trio.sleep(0)
         await connection.close(linger=not self._is_over)
         return None
 
-    async def _next(self) -> _Begun | _Sent | None:
+    def _leaves(self, answer: _Answer) -> bool:
+        """Whether an answer is left to be sent at the end of the turn: nothing is to be done before the next request
+        comes."""
+        intake = self._intake
+        if answer.closes or intake.is_over:
+            return False
+        intake.skip_body()
+        if intake.held:
+            return False
+        self._answer = answer
+        return True
+
+    async def _next(self) -> _Begun | None:
         """What is begun of the next request that is more than can be done at once; None if no other comes."""
         intake = self._intake
         if not intake.held and not intake.is_over:
-            if intake.has_begun:
+            finish = None if self._answer is None else self._on_turn_over
+            if finish is None and intake.has_begun:
                 self._silence.until = trio.current_time() + self._lane.idle_seconds
-            await self._lane.parking.wait(self._connection.socket, self._on_readable)
+            await self._lane.parking.wait(self._connection.socket, self._on_readable, finish)
             if self._begun is not None:
                 begun, self._begun = self._begun, None
                 return begun
@@ -212,7 +229,7 @@ class _Conversation:
         """Sends the answer; whether the connection stays parked. Raises PeerGone."""
         answer, self._answer = self._answer, None
         sent = answer is None or self._send(answer)
-        if sent is not True:
+        if sent is not True or self._connection.draining:
             self._begun = sent
             return False
         self._in_flight = False
@@ -227,7 +244,7 @@ class _Conversation:
             return head
         return head if head.asks_for_websocket else self._begin(head)
 
-    def _begin(self, head: Head) -> _Answer | Awaitable[bool]:
+    def _begin(self, head: Head) -> _Answer | Awaitable[_Given]:
         """Answers a request, or begins to."""
         if head.body_bytes:
             self._intake.begin_body(head)
@@ -253,14 +270,13 @@ class _Conversation:
             return self._answer_for(fault, head)
         return self._form(reply, head) if isinstance(reply, Reply) else self._answer_later(reply, head)
 
-    async def _answer_later(self, answering: Awaitable[Reply], head: Head) -> bool:
+    async def _answer_later(self, answering: Awaitable[Reply], head: Head) -> _Given:
         try:
             reply = await answering
         except Exception as fault:
             return await self._answer_for(fault, head)
         formed = self._form(reply, head)
-        sent = self._send(formed) if isinstance(formed, _Answer) else formed
-        return sent if isinstance(sent, bool) else await sent
+        return formed if isinstance(formed, _Answer) else await formed
 
     async def _answer_by_app(self, head: Head) -> bool:
         exchange = AppExchange(self._connection, self._intake, head)
@@ -291,8 +307,9 @@ class _Conversation:
             return _Answer(first + body, b"", closes)
         return _Answer(first, body, closes)
 
-    def _send(self, answer: _Answer) -> _Sent:
-        """Sends an answer, as far as there is room for it."""
+    def _send(self, answer: _Answer) -> bool | Awaitable[bool]:
+        """Sends an answer, as far as there is room for it: whether another request may follow it, or what sends the
+        rest, and then tells."""
         connection, first, rest = self._connection, answer.first, answer.rest
         if (sent := connection.send_nowait(first)) < len(first):
             return self._send_rest((memoryview(first)[sent:], rest), closes=answer.closes)

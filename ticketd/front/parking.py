@@ -4,9 +4,9 @@ Most of what a busy front does beside answering is going from task to task. So a
 here: its task sleeps, and what comes for it is looked at where it is found to have come. What can be answered there and
 then is, one connection after the other; for anything else the task is woken, and does it as if it had waited by itself.
 
-A turn of the loop has two halves: all that has come is looked at, then all that is to be sent is sent. A peer on the
-same machine, such as a proxy, sleeps between its answers if they come one by one, and to wake it costs more than to
-send; while it is busy with the first of many, the others wake nobody.
+A turn has two halves: all that has come is looked at, then all that is to be sent is sent. A peer on the same machine,
+such as a proxy, sleeps between its answers if they come one by one, and to wake it costs more than to send; while it is
+busy with the first of many, the others wake nobody.
 
 What is true here: a task that parks is woken once, or cancelled; what its ``on_readable`` raises is raised in it, and
 in nobody else; no turn of the loop serves more than ``MOST_A_TURN`` connections before all other tasks have theirs. A
@@ -46,6 +46,8 @@ class Parking:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._parked: dict[int, _Parked] = {}
+        self._left: dict[int, Finish] = {}
+        self._is_left = trio.Event()
 
     def __len__(self) -> int:
         """How many are parked."""
@@ -53,48 +55,63 @@ class Parking:
 
     async def run(self) -> None:
         """Serves and wakes, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_turns_of_others)
+            while True:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                self._take_turn([number for number, _ in self._epoll.poll(0, MOST_A_TURN)])
+
+    async def _end_turns_of_others(self) -> None:
+        """Tasks that park leave something, too. This one is woken by the first of them, and so runs after all who could
+        run when that did."""
         while True:
-            await trio.lowlevel.wait_readable(self._epoll.fileno())
-            self._take_turn([number for number, _ in self._epoll.poll(0, MOST_A_TURN)])
+            await self._is_left.wait()
+            self._is_left = trio.Event()
+            self._end_turn()
 
     def _take_turn(self, numbers: Iterable[int]) -> None:
-        left: list[tuple[int, _Parked, Finish]] = []
         for number in numbers:
-            parked = self._parked.get(number)
-            if parked is not None:
-                stays = self._serve(number, parked, parked.on_readable)
-                if not isinstance(stays, bool):
-                    left.append((number, parked, stays))
-        for number, parked, finish in left:
-            self._serve(number, parked, finish)
+            if (finish := self._left.pop(number, None)) is not None:
+                self._serve(number, finish)
+            if (parked := self._parked.get(number)) is not None:
+                self._serve(number, parked.on_readable)
+        self._end_turn()
 
-    def _serve(self, number: int, parked: _Parked, look: OnReadable) -> bool | Finish:
-        """Calls one of the two, and wakes the task if it does not stay. What is left for the end of the turn is given
-        back."""
-        if self._parked.get(number) is not parked:
-            return False  # It was cancelled in this very turn.
+    def _end_turn(self) -> None:
+        for number in tuple(self._left):
+            if (finish := self._left.pop(number, None)) is not None:
+                self._serve(number, finish)
+
+    def _serve(self, number: int, look: OnReadable) -> None:
+        """Calls what looks, or finishes, for one that is parked, and wakes the task if it does not stay."""
+        parked = self._parked[number]
         try:
             stays = look()
         except Exception as fault:
             # Kept by nothing here: the fault's traceback holds this frame.
             self._wake(number, parked, outcome.Error(fault))
-            return False
+            return
         if stays is False:
             self._wake(number, parked, outcome.Value(None))
-        return stays
+        elif stays is not True and self._parked.get(number) is parked:
+            self._left[number] = stays
 
     def _wake(self, number: int, parked: _Parked, result: outcome.Outcome[None]) -> None:
         if self._parked.get(number) is parked:  # What it did may have cancelled it.
             self._leave(number)
             trio.lowlevel.reschedule(parked.task, result)
 
-    async def wait(self, sock: socket.socket, on_readable: OnReadable) -> None:
+    async def wait(self, sock: socket.socket, on_readable: OnReadable, finish: Finish | None = None) -> None:
         """Parks this task. ``on_readable`` is called whenever something is there to be read, if only the end, and tells
-        whether the task stays parked; what it leaves is called at the end of the same turn, and tells it then. Raises
-        what these raise; ValueError if the socket is closed."""
+        whether the task stays parked; what it leaves is called at the end of the same turn, and tells it then, and so
+        is ``finish``, which is called before anything else. Raises what these raise; ValueError if the socket is
+        closed."""
         number = sock.fileno()
         self._epoll.register(number, select.EPOLLIN)
         self._parked[number] = _Parked(trio.lowlevel.current_task(), on_readable)
+        if finish is not None:
+            self._left[number] = finish
+            self._is_left.set()
 
         def leave(_: object) -> trio.lowlevel.Abort:
             self._leave(number)
@@ -104,4 +121,5 @@ class Parking:
 
     def _leave(self, number: int) -> None:
         del self._parked[number]
+        self._left.pop(number, None)
         self._epoll.unregister(number)
