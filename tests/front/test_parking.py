@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ticketd.front.parking import MOST_A_TURN, Parking
+from ticketd.front.parking import MOST_LEFT, MOST_SEEN, MOST_WOKEN, Parking
 from ticketd.front.sockets import read_nowait
 
 
@@ -228,7 +228,8 @@ class TestWhatTasksLeave:
             nursery.start_soon(parking.wait, pairs[0].ours, pairs[0].come, finish)
             await wait_all_tasks_blocked()
             pairs[0].peer.send(b"x")
-            parking._take_turn([pairs[0].ours.fileno()])
+            parking._unseen.append(pairs[0].ours.fileno())
+            parking._take_turn()
             assert (told, pairs[0].read) == (["finish"], [b"x"])
             nursery.cancel_scope.cancel()
 
@@ -303,36 +304,133 @@ async def test_one_that_cancels_itself_is_woken_by_that_alone(
         assert len(parking) == 0
 
 
-@pytest.mark.parametrize("count", [1, MOST_A_TURN, MOST_A_TURN + 1, 4 * MOST_A_TURN])
-async def test_a_crowd_leaves_turns_to_others(count: int) -> None:
-    """All are served, and between two turns of so many everybody else has one."""
-    crowd = [Pair() for _ in range(count)]
-    served: list[int] = []
-    turns: list[int] = []
+class TestACrowd:
+    """Whatever is done for each of a crowd, so many have it in a turn, and then everybody else has one."""
 
-    def come(number: int) -> bool:
-        served.append(number)
-        return crowd[number].come()
+    @pytest.mark.parametrize(
+        ("most", "done"), [(MOST_SEEN, "look"), (MOST_LEFT, "finish"), (MOST_WOKEN, "go on")]
+    )
+    @pytest.mark.parametrize("times", [0.0, 1.0, 1.01, 3.5])
+    async def test_it_leaves_turns_to_others(self, most: int, done: str, times: float) -> None:
+        count = int(most * times) + 1
+        crowd = [Pair() for _ in range(count)]
+        served: list[int] = []
+        turns: list[int] = []
 
-    async def note_turns() -> None:
-        while len(served) < count:
-            await trio.sleep(0)
-            turns.append(len(served))
+        def look(number: int) -> bool | Callable[[], bool]:
+            crowd[number].come()
+            if done == "look":
+                served.append(number)
+            return done != "go on" if done != "finish" else lambda: finish(number)
 
-    async with running() as parking, trio.open_nursery() as nursery:
-        for number, pair in enumerate(crowd):
-            nursery.start_soon(parking.wait, pair.ours, lambda number=number: come(number))
-        await wait_all_tasks_blocked()
+        def finish(number: int) -> bool:
+            served.append(number)
+            return True
+
+        async def park(parking: Parking, number: int) -> None:
+            await parking.wait(crowd[number].ours, lambda: look(number))
+            served.append(number)
+
+        async with running() as parking, trio.open_nursery() as nursery:
+            for number in range(count):
+                nursery.start_soon(park, parking, number)
+            await wait_all_tasks_blocked()
+            for pair in crowd:
+                pair.peer.send(b"x")
+            while len(served) < count:
+                await trio.sleep(0)
+                turns.append(len(served))
+            assert len(parking) == (0 if done == "go on" else count)
+            nursery.cancel_scope.cancel()
         for pair in crowd:
-            pair.peer.send(b"x")
-        await note_turns()
-        nursery.cancel_scope.cancel()
-    for pair in crowd:
-        pair.close()
-    assert sorted(served) == list(range(count))
-    steps = [after - before for before, after in zip([0, *turns], turns, strict=False)]
-    # Two tasks that are ready run in any order: one may have had its second turn before the other has its first.
-    assert max(steps) <= 2 * MOST_A_TURN
+            pair.close()
+        assert sorted(served) == list(range(count))
+        steps = [after - before for before, after in zip([0, *turns], turns, strict=False)]
+        # Two tasks that are ready run in any order: one may have had its second turn before the other has its first.
+        assert max(steps) <= 2 * most
+
+    async def test_what_is_answered_at_once_does_not_wait_for_it(self) -> None:
+        crowd = [Pair() for _ in range(6 * MOST_WOKEN)]
+        gone_on: list[int] = []
+        when_answered: list[int] = []
+
+        async def park(parking: Parking, pair: Pair) -> None:
+            await parking.wait(pair.ours, lambda: pair.come() and False)
+            gone_on.append(1)
+
+        def answer(pair: Pair) -> bool:
+            when_answered.append(len(gone_on))
+            return pair.come()
+
+        async with running() as parking, trio.open_nursery() as nursery:
+            last = Pair()
+            for pair in crowd:
+                nursery.start_soon(park, parking, pair)
+            nursery.start_soon(parking.wait, last.ours, lambda: answer(last))
+            await wait_all_tasks_blocked()
+            for pair in (*crowd, last):
+                pair.peer.send(b"x")
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        for pair in (*crowd, last):
+            pair.close()
+        assert len(gone_on) == len(crowd)
+        assert when_answered == [0]
+
+    async def test_its_tasks_go_on_in_order(self) -> None:
+        crowd = [Pair() for _ in range(4 * MOST_WOKEN)]
+        seen: list[int] = []
+        gone_on: list[int] = []
+
+        def look(number: int) -> bool:
+            crowd[number].come()
+            seen.append(number)
+            return False
+
+        async def park(parking: Parking, number: int) -> None:
+            await parking.wait(crowd[number].ours, lambda: look(number))
+            gone_on.append(number)
+
+        async with running() as parking, trio.open_nursery() as nursery:
+            for number in range(len(crowd)):
+                nursery.start_soon(park, parking, number)
+            await wait_all_tasks_blocked()
+            for pair in crowd:
+                pair.peer.send(b"x")
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        for pair in crowd:
+            pair.close()
+        # Those who have the same turn go on in any order.
+        turns = [seen.index(number) // MOST_WOKEN for number in gone_on]
+        assert len(turns) == len(crowd)
+        assert turns == sorted(turns)
+
+    async def test_one_that_is_cancelled_before_its_turn_does_not_go_on(self) -> None:
+        crowd = [Pair() for _ in range(2 * MOST_WOKEN)]
+        gone_on: list[int] = []
+
+        async def park(parking: Parking, pair: Pair) -> None:
+            await parking.wait(pair.ours, lambda: pair.come() and False)
+            gone_on.append(1)
+
+        parking = Parking()
+        async with trio.open_nursery() as nursery:
+            for pair in crowd:
+                nursery.start_soon(park, parking, pair)
+            await wait_all_tasks_blocked()
+            parking._unseen.extend(pair.ours.fileno() for pair in crowd)
+            for pair in crowd:
+                pair.peer.send(b"x")
+            parking._take_turn()
+            await wait_all_tasks_blocked()
+            assert len(gone_on) == MOST_WOKEN
+            nursery.cancel_scope.cancel()
+        parking._take_turn()
+        for pair in crowd:
+            pair.close()
+        assert len(parking) == 0
+        assert len(gone_on) == MOST_WOKEN
 
 
 async def test_a_closed_socket_cannot_be_waited_for(pairs: list[Pair]) -> None:

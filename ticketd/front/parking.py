@@ -8,22 +8,29 @@ A turn has two halves: all that has come is looked at, then all that is to be se
 such as a proxy, sleeps between its answers if they come one by one, and to wake it costs more than to send; while it is
 busy with the first of many, the others wake nobody.
 
+Tasks have far more to do than what is done here, so a crowd of them is woken a few at a time, and what can be answered
+at once is not kept waiting by it: it has its place in each turn.
+
 What is true here: a task that parks is woken once, or cancelled; what its ``on_readable`` raises is raised in it, and
-in nobody else; no turn of the loop serves more than ``MOST_A_TURN`` connections before all other tasks have theirs. A
-socket is not closed while its task is parked.
+in nobody else; tasks are woken in the order in which their bytes were found. A turn looks at ``MOST_SEEN``
+connections, leaves ``MOST_LEFT`` of them to its end and wakes ``MOST_WOKEN`` tasks, each at most; then all other tasks
+have theirs. A socket is not closed while its task is parked.
 """
 
 from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import outcome
 import trio
 
-MOST_A_TURN: Final = 64
+MOST_SEEN: Final = 256
+MOST_LEFT: Final = 64
+MOST_WOKEN: Final = 32
 
 Finish = Callable[[], bool]
 """What is left for the end of a turn; tells whether the task stays parked."""
@@ -32,11 +39,24 @@ OnReadable = Callable[[], "bool | Finish"]
 
 
 class _Parked:
-    __slots__ = ("on_readable", "task")
+    """A task that waits for bytes or, once it has a ``result``, for its turn to go on; none once it is cancelled."""
+
+    __slots__ = ("on_readable", "result", "task")
 
     def __init__(self, task: trio.lowlevel.Task, on_readable: OnReadable) -> None:
-        self.task = task
+        self.task: trio.lowlevel.Task | None = task
         self.on_readable = on_readable
+        self.result: outcome.Outcome[None] | None = None
+
+    def go_on(self) -> None:
+        task, result = self.task, self.result
+        self.forget()
+        if task is not None and result is not None:
+            trio.lowlevel.reschedule(task, result)
+
+    def forget(self) -> None:
+        """Nothing is kept by this: the traceback of a fault leads to it, by the frame that has caught it."""
+        self.task = self.result = None
 
 
 class Parking:
@@ -46,8 +66,12 @@ class Parking:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._parked: dict[int, _Parked] = {}
+        self._unseen: deque[int] = deque()
+        """For whom something has come that is to be looked at."""
         self._left: dict[int, Finish] = {}
         self._is_left = trio.Event()
+        self._due: deque[_Parked] = deque()
+        """Those that are to go on."""
 
     def __len__(self) -> int:
         """How many are parked."""
@@ -58,8 +82,13 @@ class Parking:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_turns_of_others)
             while True:
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
-                self._take_turn([number for number, _ in self._epoll.poll(0, MOST_A_TURN)])
+                if self._due:
+                    await trio.sleep(0)
+                else:
+                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                if not self._unseen:
+                    self._unseen.extend(number for number, _ in self._epoll.poll(0, MOST_SEEN))
+                self._take_turn()
 
     async def _end_turns_of_others(self) -> None:
         """Tasks that park leave something, too. This one is woken by the first of them, and so runs after all who could
@@ -69,37 +98,46 @@ class Parking:
             self._is_left = trio.Event()
             self._end_turn()
 
-    def _take_turn(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
+    def _take_turn(self) -> None:
+        while self._unseen and len(self._left) < MOST_LEFT:
+            number = self._unseen.popleft()
             if (finish := self._left.pop(number, None)) is not None:
-                self._serve(number, finish)
-            if (parked := self._parked.get(number)) is not None:
-                self._serve(number, parked.on_readable)
+                self._finish(number, finish)
+            if (parked := self._parked.get(number)) is not None and self._call(number, parked.on_readable):
+                self._due.append(parked)
         self._end_turn()
+        for _ in range(min(len(self._due), MOST_WOKEN)):
+            self._due.popleft().go_on()
 
     def _end_turn(self) -> None:
         for number in tuple(self._left):
             if (finish := self._left.pop(number, None)) is not None:
-                self._serve(number, finish)
+                self._finish(number, finish)
 
-    def _serve(self, number: int, look: OnReadable) -> None:
-        """Calls what looks, or finishes, for one that is parked, and wakes the task if it does not stay."""
+    def _finish(self, number: int, finish: Finish) -> None:
+        parked = self._parked[number]
+        if self._call(number, finish):
+            parked.go_on()
+
+    def _call(self, number: int, look: OnReadable) -> bool:
+        """Calls one of the two for a task that is parked; whether it does not stay."""
         parked = self._parked[number]
         try:
             stays = look()
         except Exception as fault:
-            # Kept by nothing here: the fault's traceback holds this frame.
-            self._wake(number, parked, outcome.Error(fault))
-            return
-        if stays is False:
-            self._wake(number, parked, outcome.Value(None))
-        elif stays is not True and self._parked.get(number) is parked:
-            self._left[number] = stays
-
-    def _wake(self, number: int, parked: _Parked, result: outcome.Outcome[None]) -> None:
-        if self._parked.get(number) is parked:  # What it did may have cancelled it.
-            self._leave(number)
-            trio.lowlevel.reschedule(parked.task, result)
+            parked.result = outcome.Error(fault)
+        else:
+            if stays is True:
+                return False
+            if stays is not False:
+                self._left[number] = stays
+                return False
+            parked.result = outcome.Value(None)
+        if self._parked.get(number) is not parked:  # What it did has cancelled it.
+            parked.forget()
+            return False
+        self._leave(number)
+        return True
 
     async def wait(self, sock: socket.socket, on_readable: OnReadable, finish: Finish | None = None) -> None:
         """Parks this task. ``on_readable`` is called whenever something is there to be read, if only the end, and tells
@@ -108,13 +146,15 @@ class Parking:
         closed."""
         number = sock.fileno()
         self._epoll.register(number, select.EPOLLIN)
-        self._parked[number] = _Parked(trio.lowlevel.current_task(), on_readable)
+        parked = self._parked[number] = _Parked(trio.lowlevel.current_task(), on_readable)
         if finish is not None:
             self._left[number] = finish
             self._is_left.set()
 
         def leave(_: object) -> trio.lowlevel.Abort:
-            self._leave(number)
+            parked.forget()
+            if self._parked.get(number) is parked:
+                self._leave(number)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(leave)
