@@ -36,7 +36,7 @@ from ticketd.front.heads import Head
 from ticketd.front.http11 import PlainHttp11
 from ticketd.front.intake import Intake
 from ticketd.front.upgrade import UpgradeHead
-from ticketd.front.websocket_lane import CLOSE_SECONDS, FRAMES_A_TURN, MESSAGES_A_TURN
+from ticketd.front.websocket_conversation import CLOSE_SECONDS, FRAMES_A_TURN, MESSAGES_A_TURN
 
 
 class TestTalking:

@@ -168,7 +168,7 @@ class TestReadersThatReadNothing:
     ) -> None:
         room = trio.Event()
         monkeypatch.setattr("ticketd.front.outflow.has_room", lambda sock: room.is_set())
-        monkeypatch.setattr("ticketd.front.websocket_lane.wait_for_room", lambda sock: room.wait())
+        monkeypatch.setattr("ticketd.front.websocket_conversation.wait_for_room", lambda sock: room.wait())
         async with serving_sockets(UNPINGED) as sockets:
             client = await sockets.open()
             await client.say(TEXT, b"hello")
