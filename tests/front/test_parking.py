@@ -284,17 +284,20 @@ async def test_one_that_leaves_for_another_is_not_served_by_it(pairs: list[Pair]
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("fault", [None, ValueError("bad")])
-async def test_one_that_cancels_itself_is_woken_by_that_alone(
-    pairs: list[Pair], fault: Exception | None
-) -> None:
+@pytest.mark.parametrize("then", ["goes on", "fails", "leaves something"])
+async def test_one_that_cancels_itself_is_woken_by_that_alone(pairs: list[Pair], then: str) -> None:
     scope = trio.CancelScope()
+    finished: list[int] = []
 
-    def come() -> bool:
+    def finish() -> bool:
+        finished.append(1)
+        return True
+
+    def come() -> bool | Callable[[], bool]:
         scope.cancel()
-        if fault is not None:
-            raise fault
-        return False
+        if then == "fails":
+            raise ValueError("bad")
+        return finish if then == "leaves something" else False
 
     async with running() as parking:
         pairs[0].peer.send(b"x")
@@ -302,6 +305,8 @@ async def test_one_that_cancels_itself_is_woken_by_that_alone(
             await parking.wait(pairs[0].ours, come)
         assert scope.cancelled_caught
         assert len(parking) == 0
+        await wait_all_tasks_blocked()
+        assert finished == []
 
 
 class TestACrowd:

@@ -124,20 +124,17 @@ class Parking:
         parked = self._parked[number]
         try:
             stays = look()
+            parked.result = outcome.Value(None) if stays is False else None
         except Exception as fault:
-            parked.result = outcome.Error(fault)
-        else:
-            if stays is True:
-                return False
-            if stays is not False:
-                self._left[number] = stays
-                return False
-            parked.result = outcome.Value(None)
+            stays, parked.result = False, outcome.Error(fault)
         if self._parked.get(number) is not parked:  # What it did has cancelled it.
             parked.forget()
-            return False
-        self._leave(number)
-        return True
+        elif stays is False:
+            self._leave(number)
+            return True
+        elif stays is not True:
+            self._left[number] = stays
+        return False
 
     async def wait(self, sock: socket.socket, on_readable: OnReadable, finish: Finish | None = None) -> None:
         """Parks this task. ``on_readable`` is called whenever something is there to be read, if only the end, and tells
