@@ -158,6 +158,15 @@ async def test_who_goes_away_in_the_middle_of_an_answer_is_not_waited_for(author
                 await trio.sleep(0.01)
 
 
+async def test_the_end_follows_the_last_answer(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the front lingers for a peer that may still be sending."""
+    monkeypatch.setattr("ticketd.front.connections.LINGER_SECONDS", PATIENCE_SECONDS * 10)
+    async with serving_tls(authority, App()) as served:
+        stream = await connect_tls(authority, served, HTTP11)
+        await stream.send_all(GET[:-2] + b"Connection: close\r\n\r\n")
+        assert (await read_to_the_end(stream)).endswith(b"hello")
+
+
 class TestWebSockets:
     async def test_messages_of_every_size_pass_both_ways(self, authority: Authority) -> None:
         certificates = Certificates(authority.certificate, authority.key)

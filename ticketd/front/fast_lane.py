@@ -121,7 +121,7 @@ class _Conversation:
         """What was begun while the connection was parked, for its task to go on with."""
         self._answer: _Answer | None = None
         """What is to be sent at the end of this turn."""
-        self._silence = lane.watch.watch(connection.limits.header_timeout_seconds, self._end)
+        self._silence = lane.watch.watch(connection.limits.header_timeout_seconds, self._on_silence)
 
     async def run(self) -> UpgradeHead | None:
         """Serves requests to the last one, or to one that asks for a WebSocket, which is returned."""
@@ -141,8 +141,15 @@ class _Conversation:
             self._lane.watch.forget(self._silence)
         return None
 
+    def _on_silence(self) -> None:
+        if self._connection.has_come:
+            # It was not silent: it was not looked at in time.
+            self._silence = self._lane.watch.watch(self._lane.idle_seconds, self._on_silence)
+        else:
+            self._end()
+
     def _on_drain(self) -> None:
-        if not self._in_flight and not self._intake.held:
+        if not self._in_flight and not self._intake.held and not self._connection.has_come:
             self._end()
 
     def _end(self) -> None:

@@ -100,10 +100,10 @@ class _Bridge:
             await self._plain.send_eof()
 
     async def _pump_out(self) -> None:
-        """What the lane sends, to the peer, until the lane closes, or the peer takes no more."""
-        try:
+        """What the lane sends, to the peer, until the lane has said its last, or the peer takes no more."""
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
             while data := await self._plain.receive_some(_RECORD_BYTES):
                 await self._tls.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
-            # The lane must not wait for one who is gone.
-            await trio.aclose_forcefully(self._plain)
+        # The lane must wait neither for one who is gone, nor until the peer has heard the last: that is waited for
+        # outside.
+        await trio.aclose_forcefully(self._plain)
