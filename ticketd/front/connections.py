@@ -162,7 +162,7 @@ class Connection:
     def has_come(self) -> bool:
         """Whether something has come in that was not read yet; the end of what comes is not counted."""
         try:
-            return unread_bytes(self.socket) > 0
+            return not self._closed and unread_bytes(self.socket) > 0
         except OSError:
             return False
 
@@ -171,7 +171,7 @@ class Connection:
         """Whether the peer has taken all that it was sent, and all that it has sent was read. Closing at once before
         that may reset the connection, and cost the peer an answer that is still on its way."""
         try:
-            return not untaken_bytes(self.socket) and not self.has_come
+            return self._closed or (not untaken_bytes(self.socket) and not self.has_come)
         except OSError:
             return True
 

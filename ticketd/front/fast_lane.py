@@ -5,7 +5,7 @@
 
 Between its requests a connection is parked, and its task sleeps. What comes then is begun where it is found
 (``_Conversation._on_readable``), and sent at the end of that turn (``_Conversation._on_turn_over``); if that is all
-there is to do, the connection stays parked, else its task goes on.
+there is to do, the connection stays parked, else its task goes on. What the task answers is put off in the same way.
 
 What is true here: both ways judge and answer by the same endpoints, so the bytes are the same; a request that cannot be
 read is refused in the API's form and ends the connection; a request for a WebSocket leaves, with what came in behind
@@ -97,16 +97,18 @@ class _Answer(msgspec.Struct, frozen=True, gc=False):
 
 _Given = _Answer | bool
 """An answer; or, where one was sent, whether another request may follow it."""
-_Begun = FrontRefusal | Head | _Given | Awaitable[_Given]
-"""How the connection is to be refused; the opening of a WebSocket; an answer, or what makes and perhaps sends one."""
+_Giving = _Given | Awaitable[_Given]
+"""The same, or what will give it."""
+_Begun = FrontRefusal | Head | _Giving
+"""How the connection is to be refused, the opening of a WebSocket, or what is given for a request."""
 
 
 class _Conversation:
     """One connection: its requests one after the other."""
 
     __slots__ = (
-        "_answer", "_begun", "_connection", "_in_flight", "_intake", "_is_over",
-        "_lane", "_scope", "_silence", "_wants_no_body",
+        "_begun", "_connection", "_in_flight", "_intake", "_is_over",
+        "_lane", "_scope", "_silence", "_unsent", "_wants_no_body",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, lane: FastLane) -> None:
@@ -119,8 +121,8 @@ class _Conversation:
         self._wants_no_body = False
         self._begun: _Begun | None = None
         """What was begun while the connection was parked, for its task to go on with."""
-        self._answer: _Answer | None = None
-        """What is to be sent at the end of this turn."""
+        self._unsent: _Answer | None = None
+        """What was put off to the end of the turn."""
         self._silence = lane.watch.watch(connection.limits.header_timeout_seconds, self._on_silence)
 
     async def run(self) -> UpgradeHead | None:
@@ -168,40 +170,38 @@ class _Conversation:
                 refusal = FrontRefusal.NO_WEBSOCKET if isinstance(begun, Head) else begun
                 await connection.send(refusal_bytes(refusal, with_body=not self._wants_no_body))
                 break
-            given = begun if isinstance(begun, (_Answer, bool)) else await begun
+            may_follow = await self._give(begun)
+            # Nothing of a request is kept while the next one is waited for.
+            del begun
+            if not may_follow:
+                break
+            self._in_flight = self._unsent is not None
+            if connection.draining and not intake.held and not self._in_flight:
+                break
             answered += 1
-            if isinstance(given, _Answer):
-                if self._leaves(given):
-                    continue
-                sent = self._send(given)
-                given = sent if isinstance(sent, bool) else await sent
-            if not given:
-                break
-            self._in_flight = False
-            if connection.draining and not intake.held:
-                break
             if intake.held and answered % _ANSWERS_A_TURN == 0:
                 await trio.sleep(0)
         await connection.close(linger=not self._is_over)
         return None
 
-    def _leaves(self, answer: _Answer) -> bool:
-        """Whether an answer is left to be sent at the end of the turn: nothing is to be done before the next request
-        comes."""
-        intake = self._intake
-        if answer.closes or intake.is_over:
-            return False
-        intake.skip_body()
-        if intake.held:
-            return False
-        self._answer = answer
+    async def _give(self, giving: _Giving) -> bool:
+        """Sends an answer, or puts it off to the end of the turn where nothing is to be done before the next request
+        comes; whether another request may follow."""
+        given = giving if isinstance(giving, (_Answer, bool)) else await giving
+        if not isinstance(given, _Answer):
+            return given
+        if given.closes or self._intake.held or self._intake.is_over:
+            sent = self._send(given)
+            return sent if isinstance(sent, bool) else await sent
+        self._unsent = given
         return True
 
     async def _next(self) -> _Begun | None:
         """What is begun of the next request that is more than can be done at once; None if no other comes."""
         intake = self._intake
         if not intake.held and not intake.is_over:
-            finish = None if self._answer is None else self._on_turn_over
+            finish = None if self._unsent is None else self._on_turn_over
+            # While an answer is sent, however long that takes, nothing else is awaited.
             if finish is None and intake.has_begun:
                 self._silence.until = trio.current_time() + self._lane.idle_seconds
             await self._lane.parking.wait(self._connection.socket, self._on_readable, finish)
@@ -227,15 +227,17 @@ class _Conversation:
         self._in_flight = True
         begun = self._open(whole)
         if isinstance(begun, _Answer):
-            self._answer = begun
+            self._unsent = begun
             return self._on_turn_over
         self._begun = begun
         return False
 
     def _on_turn_over(self) -> bool:
-        """Sends the answer; whether the connection stays parked. Raises PeerGone."""
-        answer, self._answer = self._answer, None
-        sent = answer is None or self._send(answer)
+        """Sends what was put off; whether the connection stays parked. Raises PeerGone."""
+        answer, self._unsent = self._unsent, None
+        if answer is None:
+            raise AssertionError("nothing was put off")
+        sent = self._send(answer)
         if sent is not True or self._connection.draining:
             self._begun = sent
             return False
@@ -305,6 +307,8 @@ class _Conversation:
     def _form(self, reply: Reply, head: Head) -> _Answer | Awaitable[bool]:
         """A reply as it goes on the wire."""
         closes = not head.keeps_alive or self._connection.draining or not self._intake.body_is_here
+        if not closes:
+            self._intake.skip_body()
         try:
             first = reply_head(reply, closes=closes)
         except UnsafeHeader as fault:
@@ -322,14 +326,12 @@ class _Conversation:
             return self._send_rest((memoryview(first)[sent:], rest), closes=answer.closes)
         if rest and (sent := connection.send_nowait(rest)) < len(rest):
             return self._send_rest((memoryview(rest)[sent:],), closes=answer.closes)
-        self._intake.skip_body()
         return not answer.closes
 
     async def _send_rest(self, pieces: Iterable[bytes | memoryview], *, closes: bool) -> bool:
         for piece in pieces:
             if piece:
                 await self._connection.send(piece)
-        self._intake.skip_body()
         return not closes
 
     async def _read_body(self, limit: int) -> bytes:
