@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import socket
-from collections.abc import Awaitable
+import sys
+from collections.abc import Awaitable, Iterable
 
 import msgspec
 import pytest
@@ -276,6 +277,69 @@ class TestWhatFollows:
             assert await client.read_rest() == b""
 
 
+class TestTurns:
+    """Connections that are served in one turn."""
+
+    def ask_at_once(self, clients: Iterable[RawClient], data: bytes) -> None:
+        for client in clients:
+            os.write(client.stream.socket.fileno(), data)
+
+    async def connect_all(self, served: RunningFront, count: int) -> list[RawClient]:
+        clients = [await served.connect() for _ in range(count)]
+        for client in clients:
+            await client.ask(HOT_GET)
+        await wait_all_tasks_blocked()
+        return clients
+
+    async def test_their_answers_leave_together(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        told: list[str] = []
+        begin, send_nowait = stage.hot.begin, Connection.send_nowait
+
+        def note_begin(request: RawRequest) -> Reply | Awaitable[Reply]:
+            told.append("asked")
+            return begin(request)
+
+        def note_send(self: Connection, data: bytes) -> int:
+            told.append("sent")
+            return send_nowait(self, data)
+
+        async with serving(stage.app, direct=stage.hot) as served:
+            clients = await self.connect_all(served, 3)
+            monkeypatch.setattr(stage.hot, "begin", note_begin)
+            monkeypatch.setattr(Connection, "send_nowait", note_send)
+            self.ask_at_once(clients, HOT_GET)
+            for client in clients:
+                assert (await client.read_answer()).body == b"hot"
+        assert told == ["asked"] * 3 + ["sent"] * 3
+
+    async def test_nothing_of_an_answer_is_kept_after_it(self, stage: Stage) -> None:
+        body = REPLIES["/hot/page"].body
+        async with serving(stage.app, direct=stage.hot) as served:
+            clients = await self.connect_all(served, 3)
+            before = sys.getrefcount(body)
+            for client in clients:
+                assert (await client.ask(get("/hot/page"))).body == body
+            await wait_all_tasks_blocked()
+            assert sys.getrefcount(body) == before
+
+    async def test_what_was_begun_for_a_crowd_ends_with_it(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The daemon is cut off when all are begun to be answered, and most of their tasks wait for their turn."""
+        limits = msgspec.structs.replace(LIMITS, shutdown_seconds=0.0001)
+        monkeypatch.setattr("ticketd.front.parking.MOST_WOKEN", 1)
+        async with serving(stage.app, limits, direct=stage.hot) as served:
+            clients = await self.connect_all(served, 60)
+            stage.hot.asked.clear()
+            self.ask_at_once(clients, get("/hot/gate"))
+            await stage.hot.entered.wait()
+            assert len(stage.hot.asked) < len(clients)
+            served.stop.set()
+            await served.ended.wait()
+        assert len(stage.hot.asked) == len(clients)
+        assert stage.hot.outcomes == ["Cancelled"] * len(clients)
+
+
 class TestEnds:
     """What the input's end means in each phase."""
 
@@ -348,6 +412,14 @@ class TestEnds:
             await served.assert_alive()
             await pass_time(mock_clock, TIMED.send_timeout_seconds * 0.02)
             assert len(await client.read_rest()) < LARGE
+
+    async def test_sending_is_no_silence(self, stage: Stage, mock_clock: MockClock) -> None:
+        async with serving(stage.app, TIMED, direct=stage.hot) as served:
+            client = await served.connect()
+            await client.ask(HOT_GET)
+            await client.send(get("/hot/large"))
+            await pass_time(mock_clock, (TIMED.idle_timeout_seconds + TIMED.send_timeout_seconds) / 2)
+            assert len((await client.read_answer()).body) == LARGE
 
     async def test_one_that_reads_slowly_but_steadily_gets_all(
         self, stage: Stage, mock_clock: MockClock
@@ -552,6 +624,23 @@ class TestStopping:
             assert (await client.read_answer()).status == 400
             await pass_time(mock_clock, LINGER_SECONDS * 1.01)
             await served.ended.wait()
+
+    async def test_the_end_of_one_that_lingers_is_nobodys_fault(self, stage: Stage) -> None:
+        """Its socket is closed in the midst of its own end."""
+        with capture_logs() as logs:
+            async with serving(stage.app, direct=stage.hot) as served:
+                client = await served.connect()
+                await client.ask(HOT_GET)
+                os.write(client.stream.socket.fileno(), HOT_GET[:5])
+                await wait_all_tasks_blocked()
+                await client.stream.send_eof()
+                await wait_all_tasks_blocked()
+                for connection in connections():
+                    connection.drain()
+                    assert not connection.has_come
+                await wait_all_tasks_blocked()
+                assert all(connection.is_settled for connection in connections() if connection.broken)
+        assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
     async def test_a_connection_that_lingers_is_not_waited_for_any_longer(
         self, stage: Stage, mock_clock: MockClock
