@@ -317,8 +317,10 @@ class TestTurns:
         async with serving(stage.app, direct=stage.hot) as served:
             clients = await self.connect_all(served, 3)
             before = sys.getrefcount(body)
-            for client in clients:
-                assert (await client.ask(get("/hot/page"))).body == body
+            for client, requests in zip(clients, (1, 2, 3), strict=True):
+                await client.send(get("/hot/page") * requests)
+                for _ in range(requests):
+                    assert (await client.read_answer()).body == body
             await wait_all_tasks_blocked()
             assert sys.getrefcount(body) == before
 

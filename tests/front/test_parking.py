@@ -16,7 +16,7 @@ from ticketd.front import parking as parking_module
 from ticketd.front.parking import Parking
 from ticketd.front.sockets import read_nowait
 
-MOST_SEEN, MOST_PUT_OFF, MOST_WOKEN = 12, 8, 4
+MOST_SEEN, MOST_PUT_OFF, MOST_WOKEN = 20, 8, 3
 """The bounds of a turn, small enough for a crowd of few descriptors."""
 
 

@@ -169,6 +169,8 @@ def test_a_refusal_for_now_may_be_given_again_under_one_key(status: int, is_kept
     refusal = {"error": {"code": "SOME_CODE"}}
     refused = [asked(number, "pay", refusal, key="key", status=status) for number in (1, 2)]
     assert bool(list(check_repetitions(refused))) == is_kept
+    repeated = asked(3, "pay", refusal, key="key", status=status, replayed=True)
+    assert bool(list(check_repetitions([refused[0], repeated]))) != is_kept
 
 
 def test_too_few_answers_prove_nothing() -> None:

@@ -101,11 +101,17 @@ def check_repetitions(operations: Iterable[Operation]) -> Iterator[str]:
     for operation in operations:
         if operation.key is None or operation.status is None:
             continue
+        # Such an answer is not kept: whoever asks again may be let through.
+        is_for_now = (
+            operation.code.startswith("IDEMPOTENCY_KEY") or operation.status == HTTPStatus.TOO_MANY_REQUESTS
+        )
         if operation.replayed:
             replays.append(operation)
+            if is_for_now:
+                yield f"{operation.told()} was kept, and holds for now alone"
             continue
-        if operation.code.startswith("IDEMPOTENCY_KEY") or operation.status == HTTPStatus.TOO_MANY_REQUESTS:
-            continue  # such an answer is not kept: whoever asks again may be let through
+        if is_for_now:
+            continue
         if (other := first.setdefault(operation.key, operation)) is not operation:
             yield f"one key is answered twice anew: {other.told()} and {operation.told()}"
     for operation in replays:
