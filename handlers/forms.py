@@ -82,7 +82,9 @@ def finish_reply(
         and reply.status == 200
         and _matches(request.headers.get("if-none-match"), etag if coding is None else weak(etag))
     ):
-        return Reply(status=304, content_type="", headers=_without(headers), kept=reply.kept)
+        if coding is not None or "content-encoding" in own:
+            headers = _without_coding(headers)
+        return Reply(status=304, content_type="", headers=headers, kept=reply.kept)
     return Reply(
         status=reply.status,
         body=reply.body if coding is None else compress(reply.body, coding),
@@ -131,6 +133,6 @@ def _matches(if_none_match: str | None, etag: str) -> bool:
     return "*" in wanted or etag.removeprefix("W/") in wanted
 
 
-def _without(headers: Headers) -> Headers:
+def _without_coding(headers: Headers) -> Headers:
     """The headers of a 304: no Content-Encoding, since there is no content."""
-    return tuple((name, value) for name, value in headers if name.lower() != "content-encoding")
+    return tuple([header for header in headers if header[0].lower() != "content-encoding"])

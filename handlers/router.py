@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -24,11 +25,17 @@ class Route(msgspec.Struct, frozen=True):
     parameters: Mapping[str, str]
 
 
+ROUTES_KEPT: Final = 2048
+"""A sale asks for few paths, and for these again and again."""
+LONGEST_KEPT: Final = 128
+
+
 class Router:
     """Finds endpoints. Fixed segments win over parameters, so ``/events/search`` is not an event's id."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._public, self._operator = _Lines(), _Lines()
+        self._kept = functools.lru_cache(maxsize=ROUTES_KEPT)(self._look_up)
         for endpoint in endpoints:
             if endpoint.door is not Door.OPERATOR:
                 self._public.add(endpoint)
@@ -49,7 +56,11 @@ class Router:
         return route
 
     def look_up(self, method: str, path: str, listener: ListenerKind) -> Route | None:
-        """As ``find``; None where that refuses."""
+        """As ``find``; None where that refuses. What was asked for last is remembered."""
+        find = self._kept if len(method) + len(path) <= LONGEST_KEPT else self._look_up
+        return find(method, path, listener)
+
+    def _look_up(self, method: str, path: str, listener: ListenerKind) -> Route | None:
         methods, parameters = self._behind(listener).find(path)
         endpoint = methods.get("GET" if method == "HEAD" else method)
         return None if endpoint is None else Route(endpoint, parameters)

@@ -4,7 +4,7 @@ import pytest
 
 from handlers.call import Call, ListenerKind, Reply
 from handlers.endpoint import OPEN, Door, Endpoint
-from handlers.router import Router
+from handlers.router import LONGEST_KEPT, ROUTES_KEPT, Router
 from handlers.routes import ENDPOINTS
 from handlers.services import Services
 from ticketd.errors import ErrorCode, Refusal
@@ -115,6 +115,26 @@ def test_each_door_shows_its_own_endpoints() -> None:
     assert ROUTER.allowed("/mixed", PUBLIC) == ["OPTIONS", "POST"]
     assert ROUTER.allowed("/mixed", SOCKET) == ["GET", "HEAD", "OPTIONS"]
     assert refused("GET", "/mixed") == (ErrorCode.METHOD_NOT_ALLOWED, "OPTIONS, POST")
+
+
+@pytest.mark.parametrize(("over", "is_kept"), [(-1, True), (0, True), (1, False)])
+def test_what_is_remembered_of_a_request_is_short(over: int, is_kept: bool) -> None:
+    router = Router((line("GET", "/things/{thing_id}"),))
+    for method in ("GET", "M" * 50):
+        path = "/things/".ljust(LONGEST_KEPT + over - len(method), "7")
+        for _ in range(2):
+            assert (router.look_up(method, path, PUBLIC) is not None) is (method == "GET")
+    assert router._kept.cache_info().currsize == 2 * is_kept
+
+
+def test_so_many_paths_are_remembered_and_no_more() -> None:
+    router = Router((line("GET", "/things/{thing_id}"),))
+    for number in range(2 * ROUTES_KEPT):
+        for _ in range(2):
+            route = router.look_up("GET", f"/things/{number}", PUBLIC)
+            assert route is not None
+            assert route.parameters == {"thing_id": str(number)}
+    assert router._kept.cache_info().currsize == ROUTES_KEPT
 
 
 def test_every_line_of_the_table_is_found_behind_its_door_alone() -> None:
