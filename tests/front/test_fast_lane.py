@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import socket
 import sys
 from collections.abc import Awaitable, Iterable
 
@@ -14,117 +13,11 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from handlers.call import Answerer, ListenerKind, RawRequest, Reply
-from tests.front.raw_http import GET, LARGE, LIMITS, App, RawClient, RunningFront, serving
-from ticketd.errors import Refusal
-from ticketd.front.connections import LINGER_SECONDS, Connection
+from handlers.call import RawRequest, Reply
+from tests.front.hot_stage import HOT_GET, MOST_BYTES, REPLIES, TIMED, Stage, connections, get, pass_time
+from tests.front.raw_http import GET, LARGE, LIMITS, RawClient, RunningFront, serving
+from ticketd.front.connections import Connection
 from ticketd.front.idle import IdleWatch, Silence
-from ticketd.front.parking import Finish, OnReadable, Parking
-
-TIMED = msgspec.structs.replace(
-    LIMITS,
-    header_timeout_seconds=1.0,
-    body_timeout_seconds=2.0,
-    idle_timeout_seconds=3.0,
-    send_timeout_seconds=4.0,
-    shutdown_seconds=5.0,
-)
-MOST_BYTES = 1000
-REPLIES = {
-    "/hot": Reply(status=200, body=b"hot"),
-    "/hot/gone": Reply(status=204, content_type=""),
-    "/hot/same": Reply(status=304, content_type="", headers=(("ETag", '"1"'),)),
-    "/hot/large": Reply(status=200, body=bytes(LARGE)),
-    "/hot/page": Reply(status=200, body=bytes(100_000)),
-    "/hot/unsafe": Reply(status=200, headers=(("Location", "/\r\nSet-Cookie: a=b"),)),
-}
-
-
-class Hot:
-    """A direct app for all paths under ``/hot``. It notes what it was asked. ``at_once``: whether it gives replies
-    at once for which nothing has to be waited for."""
-
-    listener = ListenerKind.PUBLIC
-
-    def __init__(self, *, at_once: bool) -> None:
-        self.at_once = at_once
-        self.asked: list[RawRequest] = []
-        self.entered = trio.Event()
-        self.gate = trio.Event()
-        self.outcomes: list[str] = []
-
-    def find(self, method: str, path: str) -> Answerer | None:
-        return self.begin if path.startswith("/hot") else None
-
-    def begin(self, request: RawRequest) -> Reply | Awaitable[Reply]:
-        if not self.at_once or request.path in {"/hot/echo", "/hot/gate"}:
-            return self.answer_request(request)
-        self.asked.append(request)
-        if request.path == "/hot/raise":
-            raise ValueError("secret-token in the text of an error")
-        return REPLIES.get(request.path, REPLIES["/hot"])
-
-    async def answer_request(self, request: RawRequest) -> Reply:
-        self.asked.append(request)
-        try:
-            return await self._answer(request)
-        except BaseException as error:
-            self.outcomes.append(type(error).__name__)
-            raise
-
-    async def _answer(self, request: RawRequest) -> Reply:
-        match request.path:
-            case "/hot/echo":
-                try:
-                    body = await request.read_body(MOST_BYTES)
-                except Refusal as refusal:
-                    return Reply(status=refusal.code.status, body=refusal.code.name.encode())
-                return Reply(status=200, body=body)
-            case "/hot/gate":
-                self.entered.set()
-                await self.gate.wait()
-            case "/hot/raise":
-                raise ValueError("secret-token in the text of an error")
-            case _:
-                pass
-        return REPLIES.get(request.path, REPLIES["/hot"])
-
-
-def get(path: str, *lines: str, method: str = "GET", version: str = "1.1") -> bytes:
-    head = "\r\n".join((f"{method} {path} HTTP/{version}", "Host: a", *lines))
-    return f"{head}\r\n\r\n".encode("latin-1")
-
-
-HOT_GET = get("/hot")
-
-
-async def pass_time(clock: MockClock, seconds: float) -> None:
-    await wait_all_tasks_blocked()
-    clock.jump(seconds)
-    await wait_all_tasks_blocked()
-
-
-class Stage:
-    """A front with both kinds of app behind it."""
-
-    def __init__(self, *, at_once: bool) -> None:
-        self.app, self.hot = App(), Hot(at_once=at_once)
-
-    async def exchange(self, sent: bytes, *, ends: bool = False) -> bytes:
-        """All that comes for ``sent`` until the front closes; with ``ends`` nothing follows what is sent."""
-        async with serving(self.app, direct=self.hot) as served:
-            client = await served.connect()
-            await client.send(sent)
-            if ends:
-                await client.stream.send_eof()
-            found = await client.read_rest()
-            await served.assert_alive()
-        return found
-
-
-@pytest.fixture(params=[True, False], ids=["at once", "later"])
-def stage(request: pytest.FixtureRequest) -> Stage:
-    return Stage(at_once=request.param)
 
 
 class TestAnswers:
@@ -495,166 +388,6 @@ class TestEnds:
                 gc.enable()
 
 
-class TestStopping:
-    """The daemon's end in each phase of a hot request."""
-
-    async def test_an_answer_that_is_on_its_way_arrives_though_more_was_asked_for(
-        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """What comes in unread when the socket is closed would have the kernel throw away what is not taken yet."""
-        async with serving(stage.app, direct=stage.hot) as served:
-            slow = await served.connect()
-            slow.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-            await slow.send(get("/hot/page"))
-            await wait_all_tasks_blocked()
-            # It comes in the very moment after the daemon has looked.
-            monkeypatch.setattr(Parking, "_take_turn", lambda self: None)
-            monkeypatch.setattr(Connection, "has_come", property(lambda self: not served.stop.is_set()))
-            await slow.send(HOT_GET)
-            served.stop.set()
-            assert (await slow.read_answer()).body == REPLIES["/hot/page"].body
-            await slow.read_rest()
-            await served.ended.wait()
-
-    async def test_a_request_that_was_not_looked_at_yet_is_answered(self, stage: Stage) -> None:
-        async with serving(stage.app, direct=stage.hot) as served:
-            client = await served.connect()
-            await client.ask(HOT_GET)
-            await wait_all_tasks_blocked()
-            os.write(client.stream.socket.fileno(), HOT_GET)
-            for connection in connections():
-                connection.drain()
-            assert (await client.read_answer()).body == b"hot"
-            assert await client.read_rest() == b""
-
-    async def test_a_connection_that_was_answered_is_not_waited_for(self, stage: Stage) -> None:
-        async with serving(stage.app, direct=stage.hot) as served:
-            client = await served.connect()
-            await client.ask(HOT_GET)
-            served.stop.set()
-            await wait_all_tasks_blocked()
-            assert served.ended.is_set()
-
-    async def begin(self, served: RunningFront, sent: bytes) -> RawClient:
-        client = await served.connect()
-        await client.send(sent)
-        await wait_all_tasks_blocked()
-        return client
-
-    async def test_a_request_in_flight_gets_its_answer_as_the_last_one(self, stage: Stage) -> None:
-        async with serving(stage.app, direct=stage.hot) as served:
-            client = await self.begin(served, get("/hot/gate") + HOT_GET)
-            served.stop.set()
-            await wait_all_tasks_blocked()
-            assert not served.ended.is_set()
-            stage.hot.gate.set()
-            found = await client.read_answer()
-            assert (found.body, found.headers["connection"]) == (b"hot", "close")
-            assert await client.read_rest() == b""
-            await served.ended.wait()
-
-    async def test_an_answer_that_is_still_to_be_sent_is_the_last_one(
-        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """It was made before the end, and leaves at the end of the same turn."""
-
-        async def stop_and_wait(
-            self: Parking, sock: socket.socket, on_readable: OnReadable, finish: Finish | None = None
-        ) -> None:
-            if finish is not None:
-                for connection in connections():
-                    connection.drain()
-            await wait(self, sock, on_readable, finish)
-
-        wait = Parking.wait
-        monkeypatch.setattr(Parking, "wait", stop_and_wait)
-        async with serving(stage.app, direct=stage.hot) as served:
-            client = await self.begin(served, get("/hot/gate"))
-            stage.hot.gate.set()
-            assert (await client.read_answer()).body == b"hot"
-            assert await client.read_rest() == b""
-
-    async def test_a_body_half_sent_may_still_be_sent(self, stage: Stage) -> None:
-        async with serving(stage.app, direct=stage.hot) as served:
-            client = await self.begin(served, get("/hot/echo", "Content-Length: 5", method="POST") + b"he")
-            served.stop.set()
-            await wait_all_tasks_blocked()
-            found = await client.ask(b"llo")
-            assert (found.body, found.headers["connection"]) == (b"hello", "close")
-            await client.close()
-            await served.ended.wait()
-
-    async def test_an_answer_half_sent_is_sent_to_its_end(self, stage: Stage) -> None:
-        async with serving(stage.app, direct=stage.hot) as served:
-            client = await self.begin(served, get("/hot/large"))
-            served.stop.set()
-            await wait_all_tasks_blocked()
-            assert len((await client.read_answer()).body) == LARGE
-            await client.close()
-            await served.ended.wait()
-
-    @pytest.mark.parametrize(
-        "sent",
-        [
-            HOT_GET[:5],
-            get("/hot/echo", "Content-Length: 5", method="POST"),
-            get("/hot/gate"),
-            get("/hot/large"),
-        ],
-        ids=["head", "body", "answer", "sending"],
-    )
-    async def test_what_takes_longer_is_cut_off(
-        self, stage: Stage, sent: bytes, mock_clock: MockClock
-    ) -> None:
-        limits = msgspec.structs.replace(LIMITS, shutdown_seconds=TIMED.shutdown_seconds)
-        async with serving(stage.app, limits, direct=stage.hot) as served:
-            client = await self.begin(served, sent)
-            served.stop.set()
-            await pass_time(mock_clock, limits.shutdown_seconds * 0.99)
-            assert not served.ended.is_set()
-            await pass_time(mock_clock, limits.shutdown_seconds * 0.02)
-            await served.ended.wait()
-            assert b"HTTP/1.1 4" not in await client.read_rest()
-
-    async def test_a_refusal_is_not_cut_short(self, stage: Stage, mock_clock: MockClock) -> None:
-        """Its client may still be sending: closing at once would take the answer with it."""
-        async with serving(stage.app, direct=stage.hot) as served:
-            client = await self.begin(served, b"GET / HTTP/1.1\r\n\r\n")
-            served.stop.set()
-            await wait_all_tasks_blocked()
-            assert not served.ended.is_set()
-            assert (await client.read_answer()).status == 400
-            await pass_time(mock_clock, LINGER_SECONDS * 1.01)
-            await served.ended.wait()
-
-    async def test_the_end_of_one_that_lingers_is_nobodys_fault(self, stage: Stage) -> None:
-        """Its socket is closed in the midst of its own end."""
-        with capture_logs() as logs:
-            async with serving(stage.app, direct=stage.hot) as served:
-                client = await served.connect()
-                await client.ask(HOT_GET)
-                os.write(client.stream.socket.fileno(), HOT_GET[:5])
-                await wait_all_tasks_blocked()
-                await client.stream.send_eof()
-                await wait_all_tasks_blocked()
-                for connection in connections():
-                    connection.drain()
-                    assert not connection.has_come
-                await wait_all_tasks_blocked()
-                assert all(connection.is_settled for connection in connections() if connection.broken)
-        assert [entry for entry in logs if entry["log_level"] == "error"] == []
-
-    async def test_a_connection_that_lingers_is_not_waited_for_any_longer(
-        self, stage: Stage, mock_clock: MockClock
-    ) -> None:
-        async with serving(stage.app, direct=stage.hot) as served:
-            client = await self.begin(served, get("/hot", "Connection: close"))
-            assert (await client.read_answer()).body == b"hot"
-            served.stop.set()
-            await pass_time(mock_clock, LINGER_SECONDS * 1.01)
-            await served.ended.wait()
-
-
 async def test_every_connection_is_forgotten_by_the_watch_over_silences(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -700,11 +433,6 @@ async def test_nothing_is_left_of_any_connection(stage: Stage) -> None:
                         leaves(client)
             await wait_all_tasks_blocked()
             assert counted() == before
-
-
-def connections() -> list[Connection]:
-    """Those that the process still knows, waiting for the collector or not."""
-    return [one for one in gc.get_objects() if isinstance(one, Connection)]
 
 
 def counted() -> tuple[int, int]:
