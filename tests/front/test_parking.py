@@ -360,7 +360,9 @@ class TestACrowd:
             crowd[number].come()
             if done == "look":
                 served.append(number)
-            return done != "go on" if done != "finish" else lambda: finish(number)
+            if done == "finish":
+                return lambda: finish(number)
+            return done == "look"
 
         def finish(number: int) -> bool:
             served.append(number)
